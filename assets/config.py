@@ -1,0 +1,164 @@
+"""Typed configuration, written once. Unknown keys are rejected; values come from defaults, a YAML file, then the environment.
+
+Environment: ``THAW_DATASET``, ``THAW_MODELS`` (comma-separated roster), ``THAW_HOME`` (where ``data/`` and ``.dagster/``
+lie; default: the project root), ``THAW_DATA_DIR`` (local copies of datasets, ``<dir>/<name>/``), ``THAW_CONFIG`` (YAML
+file with any part of :class:`Settings`).
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from assets.schema import ItemEmbeddings, UserHistory
+from assets.storage import Storage
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+
+
+class ConfigError(ValueError):
+    """A configuration value is wrong; the message names the source and the key."""
+
+
+class StrictModel(BaseModel):
+    """Base of every configuration: immutable, unknown keys rejected."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class EngagementRule(StrictModel):
+    """Which interactions count as engagements (default: every row)."""
+
+    minimum_value: float | None = Field(None, description="keep interactions whose value is at least this")
+    event_types: tuple[str, ...] = Field((), description="keep these event types; empty keeps all")
+
+
+class SplitConfig(StrictModel):
+    """The split in time (DESIGN section 3)."""
+
+    kind: Literal["median_time"] = "median_time"
+    windows: int = Field(5, ge=1, le=50)
+    cut_by: Literal["duration", "count"] = Field("duration", description="how the test period is cut into windows")
+    validation_fraction: float = Field(
+        0.1, gt=0, lt=1, description="share of train engagements, the latest, that form the validation tail"
+    )
+    tail_max_count: int = Field(10, ge=1, description="items with 1..this many train engagements are tail")
+    qualified_user_min: int = Field(10, ge=1, description="train engagements that qualify a user for item histories")
+    history_length: int = Field(50, ge=1, description="latest rows kept per user or item history")
+
+
+class Protocol(StrictModel):
+    """One way to evaluate frozen weights (DESIGN section 5)."""
+
+    user_history: UserHistory = UserHistory.ROLLING
+    item_embeddings: ItemEmbeddings = ItemEmbeddings.REFRESHED
+
+
+class EvaluationConfig(StrictModel):
+    """Full-ranking evaluation."""
+
+    protocols: tuple[Protocol, ...] = (
+        Protocol(),
+        Protocol(user_history=UserHistory.FROZEN, item_embeddings=ItemEmbeddings.FROZEN),
+    )
+    ks: tuple[int, ...] = (5, 10, 20, 50)
+    bootstrap_samples: int = Field(500, ge=2)
+    smoothing: float = Field(0.02, gt=0, description="added to every item's (decayed) count, so that logs are finite")
+    min_cases: int = Field(100, ge=1, description="results with fewer cases are flagged")
+
+    @property
+    def headline(self) -> Protocol:
+        """The protocol that leaderboards show: the first one."""
+        return self.protocols[0]
+
+
+class TrainingConfig(StrictModel):
+    """What every training shares; a model's own hyper-parameters are in ``assets.training.presets``."""
+
+    seed: int = 0
+    max_epochs: int | None = Field(None, ge=1, description="overrides every preset's number of epochs")
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    hyper_parameters: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="per model name: preset fields to replace"
+    )
+
+
+class IndexConfig(StrictModel):
+    """Vector index of item embeddings."""
+
+    minimum_recall: float = Field(0.95, gt=0, le=1, description="recall@10 against exact search below this fails")
+    queries: int = Field(1000, ge=1, description="user embeddings the self-check searches with")
+
+
+class DriftConfig(StrictModel):
+    """Drift reports."""
+
+    sample_rows: int = Field(20_000, ge=100, description="rows per side of a report; stated on the page")
+
+
+class Settings(StrictModel):
+    """Everything a run can be told."""
+
+    dataset: str = "simulated"
+    models: tuple[str, ...] = Field((), description="roster; empty means every registered model of the default roster")
+    engagement: EngagementRule = EngagementRule()
+    split: SplitConfig = SplitConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    training: TrainingConfig = TrainingConfig()
+    index: IndexConfig = IndexConfig()
+    drift: DriftConfig = DriftConfig()
+    datasets: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="per dataset name: options of its adapter"
+    )
+    home: Path = PROJECT_ROOT
+    data_dir: Path | None = Field(None, description="local copies of datasets, one folder per name")
+
+    @model_validator(mode="after")
+    def _protocols_named_once(self) -> Self:
+        if len(set(self.evaluation.protocols)) != len(self.evaluation.protocols):
+            raise ValueError("evaluation.protocols lists one protocol twice")
+        return self
+
+    @property
+    def storage(self) -> Storage:
+        return Storage(root=self.home / "data", dataset=self.dataset)
+
+
+def load_settings(environment: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
+    """Settings from defaults, the YAML file at ``THAW_CONFIG``, the environment and ``overrides``, later ones winning.
+
+    Raises:
+        ConfigError: naming the file or variable and the key, for an unreadable file, an unknown key or a bad value.
+    """
+    environment = os.environ if environment is None else environment
+    values = _read_yaml(environment.get("THAW_CONFIG"))
+    if dataset := environment.get("THAW_DATASET"):
+        values["dataset"] = dataset
+    if models := environment.get("THAW_MODELS"):
+        values["models"] = tuple(name.strip() for name in models.split(",") if name.strip())
+    if home := environment.get("THAW_HOME"):
+        values["home"] = Path(home).resolve()
+    if data_dir := environment.get("THAW_DATA_DIR"):
+        values["data_dir"] = Path(data_dir).resolve()
+    values.update(overrides)
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        source = environment.get("THAW_CONFIG") or "the environment"
+        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise ConfigError(f"configuration from {source} is not valid: {problems}") from error
+
+
+def _read_yaml(path: str | None) -> dict[str, Any]:
+    if not path:
+        return {}
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError(f"THAW_CONFIG={path} cannot be read: {error}") from error
+    if not isinstance(content or {}, dict):
+        raise ConfigError(f"THAW_CONFIG={path} must hold a mapping of settings")
+    return content or {}

@@ -1,0 +1,173 @@
+"""Where everything of a dataset lies on disk, and atomic writes.
+
+Every write goes to a temporary sibling first and is renamed into place, so a reader sees the old file or the new one
+and a killed run leaves at most a ``*.partial-*`` file, which the next writer of the same path removes.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+
+@dataclass(frozen=True)
+class Storage:
+    """Paths of one dataset under ``root`` (the data folder).
+
+    Args:
+        root: folder that holds one folder per dataset.
+        dataset: registered dataset name, e.g. ``ml-100k``.
+    """
+
+    root: Path
+    dataset: str
+
+    @property
+    def base(self) -> Path:
+        return self.root / self.dataset
+
+    @property
+    def raw(self) -> Path:
+        """Canonical tables: ``interactions``, ``items``, ``users``, ``quarantine`` (Parquet), ``ingestion.json``."""
+        return self.base / "raw"
+
+    @property
+    def warehouse(self) -> Path:
+        """DuckDB file the dbt project builds; only ops in the ``warehouse`` pool may open it."""
+        return self.base / "warehouse.duckdb"
+
+    @property
+    def tables(self) -> Path:
+        """Parquet handed from the warehouse to quality, training, evaluation and serving."""
+        return self.base / "tables"
+
+    @property
+    def quality(self) -> Path:
+        return self.base / "quality"
+
+    @property
+    def evaluation(self) -> Path:
+        return self.base / "evaluation"
+
+    @property
+    def metrics(self) -> Path:
+        return self.evaluation / "metrics.parquet"
+
+    @property
+    def index(self) -> Path:
+        return self.base / "index"
+
+    @property
+    def dashboards(self) -> Path:
+        return self.base / "dashboards"
+
+    def checkpoint(self, model: str, seed: int) -> Path:
+        """Folder of one model's checkpoint for one seed."""
+        return self.base / "checkpoints" / model / f"seed-{seed}"
+
+    def raw_table(self, name: str) -> Path:
+        return self.raw / f"{name}.parquet"
+
+    def table(self, name: str) -> Path:
+        return self.tables / f"{name}.parquet"
+
+    def read_raw(self, name: str, columns: list[str] | None = None) -> pd.DataFrame:
+        return read_parquet(self.raw_table(name), columns)
+
+    def read_table(self, name: str, columns: list[str] | None = None) -> pd.DataFrame:
+        return read_parquet(self.table(name), columns)
+
+
+def read_parquet(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
+    """Read one Parquet file.
+
+    Raises:
+        FileNotFoundError: with the asset to materialize first, when the file is missing.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist: materialize the asset that writes it first (`thaw run`)")
+    return pq.read_table(path, columns=columns, partitioning=None).to_pandas()
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary sibling of ``path``; rename it to ``path`` if the block ends without an error.
+
+    The temporary name keeps the suffix, because several writers choose the format by it. Leftovers of killed
+    writers are removed on entry.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(path)
+    temporary = path.with_name(f"{path.stem}.partial-{os.getpid()}-{uuid.uuid4().hex[:8]}{path.suffix}")
+    try:
+        yield temporary
+        with temporary.open("rb") as handle:
+            os.fsync(handle.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _remove_leftovers(path: Path) -> None:
+    for leftover in path.parent.glob(f"{path.stem}.partial-*{path.suffix}"):
+        pid = leftover.name[len(path.stem) + len(".partial-") :].split("-")[0]
+        if not (pid.isdigit() and _is_running(int(pid))):
+            leftover.unlink(missing_ok=True)
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def write_parquet(path: Path, table: pd.DataFrame | pa.Table) -> Path:
+    """Write a frame (without its index) or an Arrow table atomically as Parquet (zstd)."""
+    arrow = table if isinstance(table, pa.Table) else pa.Table.from_pandas(table, preserve_index=False)
+    with atomic_path(path) as temporary:
+        pq.write_table(arrow, temporary, compression="zstd")
+    return path
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write UTF-8 text atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return path
+
+
+def write_bytes(path: Path, content: bytes) -> Path:
+    """Write bytes atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+    return path
+
+
+def write_json(path: Path, value: Any) -> Path:
+    """Write JSON atomically, keys sorted so that equal content gives equal bytes."""
+    return write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's content, hexadecimal."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a folder and everything in it, if it is there."""
+    shutil.rmtree(path, ignore_errors=True)

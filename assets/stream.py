@@ -1,0 +1,261 @@
+"""The engagement stream and the catalog as arrays, with views that cannot look past an instant.
+
+Rows: users and items are numbered by their row in the ``users`` and ``items`` tables of the warehouse's export
+("universe rows"). They are not a model's dense ids: a checkpoint has its own :class:`assets.idmap.IdMap`, under which
+everything it was not trained on is OOV.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from assets.schema import Columns
+from assets.storage import Storage
+
+Int = NDArray[np.int64]
+Time = NDArray[np.datetime64]
+
+PADDING = -1
+"""Fills a history row after its last entry."""
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """Every item of the dataset, in the order of the exported ``items`` table.
+
+    Attributes:
+        item_ids: [N] source ids.
+        available_at: [N] datetime64[us]; NaT for an item that nobody engaged with and that has no creation time.
+        train_count: [N] engagements before the cutoff.
+        slices: [N] :class:`assets.schema.ItemSlice` values.
+        frame: the exported table; further columns are lists of categorical features.
+    """
+
+    item_ids: NDArray[np.object_]
+    available_at: Time
+    train_count: Int
+    slices: NDArray[np.object_]
+    frame: pd.DataFrame
+
+    @classmethod
+    def from_table(cls, items: pd.DataFrame) -> Self:
+        return cls(
+            item_ids=items[Columns.ITEM].to_numpy(dtype=object),
+            available_at=items[Columns.AVAILABLE_AT].to_numpy(dtype="datetime64[us]"),
+            train_count=items[Columns.TRAIN_COUNT].to_numpy(dtype=np.int64),
+            slices=items[Columns.SLICE].to_numpy(dtype=object),
+            frame=items,
+        )
+
+    def __len__(self) -> int:
+        return len(self.item_ids)
+
+    def rows_at(self, instant: np.datetime64) -> Int:
+        """Rows of the items available at ``instant``: ``available_at`` not later than it (NaT never is)."""
+        return np.flatnonzero(self.available_at <= instant)
+
+
+@dataclass(frozen=True)
+class Queries:
+    """Requests to rank the catalog for, and what may be known at them.
+
+    Attributes:
+        users: [B] universe rows of users.
+        instants: [B] datetime64[us], when the request is made.
+        history_items: [B, L] universe rows, oldest first, left-aligned, :data:`PADDING` behind.
+        history_timestamps: [B, L] datetime64[us], NaT behind.
+        history_values: [B, L] float32 engagement values, NaN where unknown or behind.
+        lengths: [B] entries of each history; 0 for a user without any.
+    """
+
+    users: Int
+    instants: Time
+    history_items: Int
+    history_timestamps: Time
+    history_values: NDArray[np.float32]
+    lengths: Int
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    def take(self, rows: Int) -> "Queries":
+        """The queries at ``rows``, in that order."""
+        return Queries(*(getattr(self, field)[rows] for field in self.__dataclass_fields__))
+
+
+@dataclass(frozen=True)
+class EngagementStream:
+    """Engagements in order of (timestamp, source_row); arrays of equal length E.
+
+    Attributes:
+        users: [E] universe rows.
+        items: [E] universe rows.
+        timestamps: [E] datetime64[us], ascending.
+        values: [E] float32, NaN where the source has none.
+        n_users: size of the user universe.
+        n_items: size of the item universe.
+    """
+
+    users: Int
+    items: Int
+    timestamps: Time
+    values: NDArray[np.float32]
+    n_users: int
+    n_items: int
+
+    @classmethod
+    def from_tables(cls, interactions: pd.DataFrame, users: pd.DataFrame, items: pd.DataFrame) -> Self:
+        """Build from the exported tables.
+
+        Raises:
+            KeyError: naming an id that ``interactions`` has and ``users`` or ``items`` lacks.
+        """
+        ordered = interactions.sort_values([Columns.TIMESTAMP, Columns.SOURCE_ROW], kind="stable")
+        return cls(
+            users=_rows_of(ordered[Columns.USER], users[Columns.USER]),
+            items=_rows_of(ordered[Columns.ITEM], items[Columns.ITEM]),
+            timestamps=ordered[Columns.TIMESTAMP].to_numpy(dtype="datetime64[us]"),
+            values=ordered[Columns.VALUE].to_numpy(dtype=np.float32),
+            n_users=len(users),
+            n_items=len(items),
+        )
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    def before(self, instant: np.datetime64) -> "EngagementStream":
+        """The engagements strictly before ``instant``, as a view: what a refresh at that instant may use."""
+        end = int(np.searchsorted(self.timestamps, instant, side="left"))
+        return EngagementStream(
+            self.users[:end], self.items[:end], self.timestamps[:end], self.values[:end], self.n_users, self.n_items
+        )
+
+    @cached_property
+    def by_user(self) -> Int:
+        """[E] positions in the stream, grouped by user, in time order within a user."""
+        return np.argsort(self.users, kind="stable").astype(np.int64)
+
+    @cached_property
+    def user_offsets(self) -> Int:
+        """[U + 1] where each user's group starts in :attr:`by_user`."""
+        counts = np.bincount(self.users, minlength=self.n_users)
+        return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+
+    @cached_property
+    def _distinct_timestamps(self) -> Time:
+        return np.unique(self.timestamps)
+
+    @cached_property
+    def _user_time_keys(self) -> Int:
+        """[E] ascending keys (user, rank of timestamp) along :attr:`by_user`, so one search finds a history's end."""
+        rank = np.searchsorted(self._distinct_timestamps, self.timestamps[self.by_user], side="left")
+        return self.users[self.by_user] * (len(self._distinct_timestamps) + 1) + rank
+
+    def history_bounds(self, users: Int, instants: Time) -> tuple[Int, Int]:
+        """[B] starts and [B] ends, in :attr:`by_user`, of what each user did strictly before each instant."""
+        rank = np.searchsorted(self._distinct_timestamps, instants.astype("datetime64[us]"), side="left")
+        keys = users * (len(self._distinct_timestamps) + 1) + rank
+        return self.user_offsets[users], np.searchsorted(self._user_time_keys, keys, side="left").astype(np.int64)
+
+    def queries(self, users: Int, instants: Time, length: int, as_of: np.datetime64 | None = None) -> Queries:
+        """Queries with each user's latest ``length`` engagements strictly before the request (or ``as_of``, if earlier).
+
+        Args:
+            users: [B] universe rows.
+            instants: [B] datetime64[us].
+            length: entries kept per history, at least 1.
+            as_of: the cutoff, to freeze histories there.
+        """
+        known_until = instants if as_of is None else np.minimum(instants, as_of)
+        starts, ends = self.history_bounds(users, known_until)
+        lengths = np.minimum(ends - starts, length)
+        slot = np.arange(length)
+        filled = slot[None, :] < lengths[:, None]  # [B, L]
+        inside = np.where(filled, (ends - lengths)[:, None] + slot, 0)
+        position = self.by_user[inside] if len(self) else inside  # [B, L] positions in the stream
+        if not len(self):
+            return _empty_queries(users, instants, length)
+        return Queries(
+            users=users,
+            instants=instants,
+            history_items=np.where(filled, self.items[position], PADDING),
+            history_timestamps=np.where(filled, self.timestamps[position], np.datetime64("NaT", "us")),
+            history_values=np.where(filled, self.values[position], np.float32("nan")).astype(np.float32),
+            lengths=lengths,
+        )
+
+    def seen_pairs(self, users: Int, instants: Time) -> tuple[Int, Int]:
+        """(query row, item row) pairs, flat, of everything each user engaged with strictly before each instant."""
+        starts, ends = self.history_bounds(users, instants)
+        counts = ends - starts
+        rows = np.repeat(np.arange(len(users)), counts)
+        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        return rows, self.items[self.by_user[np.repeat(starts, counts) + within]]
+
+
+def _empty_queries(users: Int, instants: Time, length: int) -> Queries:
+    shape = (len(users), length)
+    return Queries(
+        users=users,
+        instants=instants,
+        history_items=np.full(shape, PADDING, dtype=np.int64),
+        history_timestamps=np.full(shape, np.datetime64("NaT", "us")),
+        history_values=np.full(shape, np.nan, dtype=np.float32),
+        lengths=np.zeros(len(users), dtype=np.int64),
+    )
+
+
+def _rows_of(values: pd.Series, universe: pd.Series) -> Int:
+    rows = pd.Index(universe).get_indexer(pd.Index(values)).astype(np.int64)
+    if (rows < 0).any():
+        missing = values.iloc[int(np.flatnonzero(rows < 0)[0])]
+        raise KeyError(f"{universe.name}: {missing!r} is in interactions but not in its own table")
+    return rows
+
+
+@dataclass(frozen=True)
+class DatasetTables:
+    """The exported tables of one dataset as arrays: all that training, evaluation and serving read.
+
+    Attributes:
+        stream: every engagement, test windows included; use :meth:`EngagementStream.before`.
+        catalog: every item.
+        users: exported ``users`` table; row i is universe row i.
+        interactions: exported ``interactions`` table in stream order (with split and window).
+        cutoff: start of the first test window: nothing trained may know anything from it on.
+        validation_start: start of the validation tail of train time.
+    """
+
+    stream: EngagementStream
+    catalog: Catalog
+    users: pd.DataFrame
+    interactions: pd.DataFrame
+    cutoff: np.datetime64
+    validation_start: np.datetime64
+
+
+def load_tables(storage: Storage) -> DatasetTables:
+    """Load what ``transforms/tables`` exported."""
+    items, users = storage.read_table("items"), storage.read_table("users")
+    interactions = storage.read_table("interactions").sort_values(
+        [Columns.TIMESTAMP, Columns.SOURCE_ROW], kind="stable", ignore_index=True
+    )
+    bounds = storage.read_table("split_bounds").set_index(Columns.SPLIT)[Columns.STARTS_AT]
+    return DatasetTables(
+        stream=EngagementStream.from_tables(interactions, users, items),
+        catalog=Catalog.from_table(items),
+        users=users,
+        interactions=interactions,
+        cutoff=np.datetime64(bounds.loc[["test"]].min(), "us"),
+        validation_start=np.datetime64(bounds.loc["validation"], "us"),
+    )
+
+
+def batches(total: int, size: int) -> Iterator[slice]:
+    """Slices that cover ``range(total)`` in steps of ``size``."""
+    return (slice(start, min(start + size, total)) for start in range(0, total, size))

@@ -1,0 +1,139 @@
+"""Small data for tests: the warehouse's exported tables built by slow, obvious pandas, independent of the SQL."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from assets.schema import ItemSlice, Split
+from assets.storage import Storage, write_parquet
+
+Row = tuple[str, str, str]
+"""(user_id, item_id, ISO timestamp)."""
+
+
+def interactions_frame(rows: Sequence[Row], value: float = 1.0) -> pd.DataFrame:
+    """Canonical interactions; ``source_row`` is the position in ``rows``."""
+    return pd.DataFrame(
+        {
+            "user_id": [row[0] for row in rows],
+            "item_id": [row[1] for row in rows],
+            "timestamp": pd.to_datetime([row[2] for row in rows]).astype("datetime64[us]"),
+            "event_type": "engagement",
+            "value": value,
+            "source_row": range(len(rows)),
+        }
+    )
+
+
+def write_tables(
+    root: Path,
+    interactions: pd.DataFrame,
+    cutoff: str,
+    validation_start: str,
+    windows: int = 2,
+    item_features: Mapping[str, Mapping[str, Sequence[str]]] | None = None,
+    user_features: Mapping[str, Mapping[str, Sequence[str]]] | None = None,
+    tail_max_count: int = 10,
+    dataset: str = "toy",
+) -> Storage:
+    """Write every exported table for ``interactions`` and return where.
+
+    Args:
+        item_features: feature name -> item id -> values.
+        user_features: feature name -> user id -> values.
+    """
+    storage = Storage(root / "data", dataset)
+    frame = interactions.sort_values(["timestamp", "source_row"], ignore_index=True)
+    bounds = split_bounds(frame, pd.Timestamp(cutoff), pd.Timestamp(validation_start), windows)
+    labels = [_label(bounds, instant) for instant in frame["timestamp"]]
+    frame["split"] = [label[0] for label in labels]
+    frame["window"] = pd.array([label[1] for label in labels], dtype="Int32")
+    items = _items(frame, tail_max_count)
+    users = _users(frame)
+    for table, features in ((items, item_features), (users, user_features)):
+        for name, values in (features or {}).items():
+            table[name] = [list(values.get(key, ())) for key in table.iloc[:, 0]]
+    tables = {
+        "interactions": frame,
+        "split_bounds": bounds,
+        "items": items,
+        "users": users,
+        "test_cases": _test_cases(frame, items),
+    }
+    for name, table in tables.items():
+        write_parquet(storage.table(name), table)
+    return storage
+
+
+def split_bounds(
+    frame: pd.DataFrame, cutoff: pd.Timestamp, validation_start: pd.Timestamp, windows: int
+) -> pd.DataFrame:
+    first = frame["timestamp"].min()
+    end = frame["timestamp"].max() + pd.Timedelta(1, "us")
+    step = (end - cutoff) / windows
+    edges = [cutoff + step * index for index in range(windows)] + [end]
+    rows = [
+        (Split.TRAIN.value, None, first, validation_start),
+        (Split.VALIDATION.value, None, validation_start, cutoff),
+    ]
+    rows += [(Split.TEST.value, index, edges[index], edges[index + 1]) for index in range(windows)]
+    bounds = pd.DataFrame(rows, columns=["split", "window", "starts_at", "ends_at"])
+    bounds["window"] = bounds["window"].astype("Int32")
+    for column in ("starts_at", "ends_at"):
+        bounds[column] = bounds[column].astype("datetime64[us]")
+    bounds["engagements"] = [
+        int(((frame["timestamp"] >= row.starts_at) & (frame["timestamp"] < row.ends_at)).sum())
+        for row in bounds.itertuples()
+    ]
+    return bounds
+
+
+def _label(bounds: pd.DataFrame, instant: pd.Timestamp) -> tuple[str, int | None]:
+    for row in bounds.itertuples():
+        if row.starts_at <= instant < row.ends_at:
+            return row.split, None if pd.isna(row.window) else int(row.window)
+    raise AssertionError(f"{instant} lies in no split")
+
+
+def _items(frame: pd.DataFrame, tail_max_count: int) -> pd.DataFrame:
+    rows = []
+    for item, group in frame.groupby("item_id"):
+        count = int((group["split"] != Split.TEST).sum())
+        name = ItemSlice.COLD if count == 0 else ItemSlice.TAIL if count <= tail_max_count else ItemSlice.HEAD
+        first = group["timestamp"].min()
+        rows.append((item, f"title of {item}", pd.NaT, first, first, count, name.value))
+    items = pd.DataFrame(
+        rows, columns=["item_id", "title", "created_at", "available_at", "first_engaged_at", "train_count", "slice"]
+    )
+    items["created_at"] = pd.to_datetime(items["created_at"]).astype("datetime64[us]")
+    return items
+
+
+def _users(frame: pd.DataFrame) -> pd.DataFrame:
+    rows = [(user, int((group["split"] != Split.TEST).sum())) for user, group in frame.groupby("user_id")]
+    return pd.DataFrame(rows, columns=["user_id", "train_count"])
+
+
+def _test_cases(frame: pd.DataFrame, items: pd.DataFrame) -> pd.DataFrame:
+    slices, available = items.set_index("item_id")["slice"], items.set_index("item_id")["available_at"]
+    rows = []
+    for case in frame[frame["split"] == Split.TEST].itertuples():
+        earlier = frame[frame["timestamp"] < case.timestamp]
+        refresh_at = case.timestamp.floor("D")
+        rows.append(
+            {
+                "user_id": case.user_id,
+                "item_id": case.item_id,
+                "timestamp": case.timestamp,
+                "source_row": case.source_row,
+                "window": int(case.window),
+                "slice": slices[case.item_id],
+                "refresh_at": refresh_at,
+                "on_catalog": bool(available[case.item_id] <= refresh_at),
+                "engagements_seen": int((earlier["item_id"] == case.item_id).sum()),
+                "is_repeat": bool(((earlier["user_id"] == case.user_id) & (earlier["item_id"] == case.item_id)).any()),
+                "user_in_train": bool(((frame["user_id"] == case.user_id) & (frame["split"] != Split.TEST)).any()),
+            }
+        )
+    return pd.DataFrame(rows)
