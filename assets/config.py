@@ -1,8 +1,10 @@
-"""Typed configuration, written once. Unknown keys are rejected; values come from defaults, a YAML file, then the environment.
+"""Typed configuration, written once. Unknown keys are rejected.
 
-Environment: ``THAW_DATASET``, ``THAW_MODELS`` (comma-separated roster), ``THAW_HOME`` (where ``data/`` and ``.dagster/``
-lie; default: the project root), ``THAW_DATA_DIR`` (local copies of datasets, ``<dir>/<name>/``), ``THAW_CONFIG`` (YAML
-file with any part of :class:`Settings`).
+Values come from defaults, then a YAML file, then the environment.
+
+Environment: ``THAW_DATASET``, ``THAW_MODELS`` (comma-separated roster), ``THAW_HOME`` (where ``data/`` and
+``.dagster/`` lie; default: the project root), ``THAW_DATA_DIR`` (local copies of datasets, ``<dir>/<name>/``),
+``THAW_CONFIG`` (YAML file with any part of :class:`Settings`).
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Names shared by every stage: columns, splits, slices, tables. The bottom of the import order: imports nothing of ours.
+"""Names shared by every stage: columns, splits, slices. The bottom of the import order: imports nothing of ours.
 
 A column or label is spelled here once; SQL spells the same words, and ``tests/test_schema.py`` holds the two together.
 All timestamps are UTC, stored as ``timestamp[us]`` without a zone (DuckDB's zoned type needs an extension for date

@@ -4,6 +4,7 @@ Every write goes to a temporary sibling first and is renamed into place, so a re
 and a killed run leaves at most a ``*.partial-*`` file, which the next writer of the same path removes.
 """
 
+import fcntl
 import hashlib
 import json
 import os
@@ -113,7 +114,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb") as handle:
             os.fsync(handle.fileno())
-        os.replace(temporary, path)
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -133,6 +134,15 @@ def _is_running(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock on the file ``path``; the system frees it when the process ends, however it ends."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
 
 
 def write_parquet(path: Path, table: pd.DataFrame | pa.Table) -> Path:

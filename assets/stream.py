@@ -163,7 +163,7 @@ class EngagementStream:
         return self.user_offsets[users], np.searchsorted(self._user_time_keys, keys, side="left").astype(np.int64)
 
     def queries(self, users: Int, instants: Time, length: int, as_of: np.datetime64 | None = None) -> Queries:
-        """Queries with each user's latest ``length`` engagements strictly before the request (or ``as_of``, if earlier).
+        """Queries with each user's latest ``length`` engagements strictly before the request, or ``as_of`` if earlier.
 
         Args:
             users: [B] universe rows.

@@ -1,0 +1,109 @@
+"""Settings from defaults, a file, the environment and arguments, later ones winning; nothing is dropped in silence."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from assets.config import PROJECT_ROOT, ConfigError, Protocol, Settings, load_settings
+from assets.schema import ItemEmbeddings, UserHistory
+
+
+def yaml_file(folder: Path, text: str) -> str:
+    path = folder / "thaw.yaml"
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def test_defaults_need_nothing() -> None:
+    settings = load_settings({})
+    assert settings == Settings()
+    assert settings.dataset == "simulated"
+    assert settings.storage.base == PROJECT_ROOT / "data" / "simulated"
+    assert settings.evaluation.headline == Protocol(
+        user_history=UserHistory.ROLLING, item_embeddings=ItemEmbeddings.REFRESHED
+    )
+
+
+def test_a_file_sets_any_part_and_the_rest_stays_default(tmp_path: Path) -> None:
+    path = yaml_file(tmp_path, "dataset: ml-100k\nsplit: {windows: 3, cut_by: count}\nmodels: [popularity]\n")
+    settings = load_settings({"THAW_CONFIG": path})
+    assert (settings.dataset, settings.models) == ("ml-100k", ("popularity",))
+    assert (settings.split.windows, settings.split.cut_by) == (3, "count")
+    assert settings.split.validation_fraction == Settings().split.validation_fraction
+
+
+def test_the_environment_wins_over_the_file_and_arguments_over_both(tmp_path: Path) -> None:
+    environment = {
+        "THAW_CONFIG": yaml_file(tmp_path, "dataset: ml-100k\nmodels: [popularity]\n"),
+        "THAW_DATASET": "movietweetings-100k",
+        "THAW_MODELS": " sasrec, two_tower ,",
+        "THAW_HOME": str(tmp_path),
+        "THAW_DATA_DIR": str(tmp_path / "copies"),
+    }
+    settings = load_settings(environment)
+    assert (settings.dataset, settings.models) == ("movietweetings-100k", ("sasrec", "two_tower"))
+    assert settings.storage.base == tmp_path / "data" / "movietweetings-100k"
+    assert settings.data_dir == tmp_path / "copies"
+    assert load_settings(environment, dataset="files").dataset == "files"
+
+
+def test_empty_variables_are_as_good_as_none(tmp_path: Path) -> None:
+    path = yaml_file(tmp_path, "dataset: ml-100k\n")
+    environment = {"THAW_CONFIG": path, "THAW_DATASET": "", "THAW_MODELS": "", "THAW_HOME": "", "THAW_DATA_DIR": ""}
+    assert load_settings(environment) == Settings(dataset="ml-100k")
+    assert load_settings({"THAW_CONFIG": ""}) == Settings()
+    assert load_settings({"THAW_CONFIG": yaml_file(tmp_path, "")}) == Settings()
+
+
+def test_the_real_environment_is_read_when_none_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("THAW_DATASET", "ml-100k")
+    assert load_settings().dataset == "ml-100k"
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("colour: red", "colour"),
+        ("split: {windws: 3}", "split.windws"),
+        ("split: {windows: 0}", "split.windows"),
+        ("split: {cut_by: moon}", "split.cut_by"),
+        ("training: {max_epochs: many}", "training.max_epochs"),
+        ("index: {minimum_recall: 1.5}", "index.minimum_recall"),
+        ("evaluation: {protocols: [{user_history: rolling, speed: 3}]}", "evaluation.protocols.0.speed"),
+    ],
+)
+def test_a_wrong_key_or_value_is_refused_with_the_file_and_the_key(text: str, key: str, tmp_path: Path) -> None:
+    path = yaml_file(tmp_path, text)
+    with pytest.raises(ConfigError) as caught:
+        load_settings({"THAW_CONFIG": path})
+    assert path in str(caught.value)
+    assert f"{key}: " in str(caught.value)
+
+
+def test_listing_a_protocol_twice_is_refused(tmp_path: Path) -> None:
+    twice = yaml_file(tmp_path, "evaluation: {protocols: [{}, {}]}")
+    with pytest.raises(ConfigError, match="lists one protocol twice"):
+        load_settings({"THAW_CONFIG": twice})
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [("a: [1", "cannot be read"), ("- a\n- b\n", "must hold a mapping"), ("just words", "must hold a mapping")],
+)
+def test_a_file_that_is_no_mapping_is_refused(text: str, problem: str, tmp_path: Path) -> None:
+    path = yaml_file(tmp_path, text)
+    with pytest.raises(ConfigError, match=problem) as caught:
+        load_settings({"THAW_CONFIG": path})
+    assert path in str(caught.value)
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"THAW_CONFIG=.*absent\.yaml cannot be read"):
+        load_settings({"THAW_CONFIG": str(tmp_path / "absent.yaml")})
+
+
+def test_settings_cannot_be_changed() -> None:
+    settings = Settings()
+    with pytest.raises(ValidationError):
+        settings.dataset = "other"  # type: ignore[misc]
