@@ -1,0 +1,115 @@
+"""From a dataset's name to canonical raw tables on disk: all or nothing, and the same bytes for the same input."""
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from assets.config import Settings
+from assets.ingestion.adapter import Adapter
+from assets.ingestion.origins import Located
+from assets.ingestion.registry import find, options_of
+from assets.ingestion.tables import RawTables, content_digest, without_duplicates
+from assets.ingestion.validate import reason_counts, refuse_bad_files
+from assets.schema import Columns
+from assets.storage import Storage, atomic_path, write_json, write_parquet
+
+REPORT = "ingestion.json"
+
+
+@dataclass(frozen=True)
+class IngestionReport:
+    """What was ingested; written as ``ingestion.json``, last of all files.
+
+    Args:
+        source: ``generated``, ``local copy`` or ``download``.
+        digests: SHA-256 per source file.
+        rows_read: per source file, with the rows set aside.
+        rows: per table written.
+        duplicates: rows dropped per table.
+        quarantined: per source file, rows set aside per reason.
+        first, last: earliest and latest engagement, ISO 8601, UTC.
+        data_version: SHA-256 over the content of interactions, items and users.
+    """
+
+    dataset: str
+    licence: str
+    citation: str
+    source: str
+    options: Mapping[str, Any]
+    digests: Mapping[str, str]
+    warnings: tuple[str, ...]
+    rows_read: Mapping[str, int]
+    rows: Mapping[str, int]
+    duplicates: Mapping[str, int]
+    quarantined: Mapping[str, Mapping[str, int]]
+    first: str
+    last: str
+    data_version: str
+
+
+def ingest(settings: Settings, storage: Storage, now: datetime) -> IngestionReport:
+    """Read ``settings.dataset`` and write its raw tables, the quarantine and the report under ``storage.raw``.
+
+    Everything is read and validated before the first file is written; all files are complete before the first of them
+    replaces an older one, and the report is replaced last.
+
+    Args:
+        now: later timestamps are in the future; naive means UTC.
+
+    Raises:
+        ConfigError: for an unknown dataset or option.
+        IngestionError: for files that are missing or wrong, or too many bad rows.
+    """
+    dataset = find(settings.dataset)
+    options = options_of(dataset, settings)
+    located = dataset.origin.locate(dataset.name, settings.data_dir, storage.base / "source")
+    raw = dataset.read(located.folder, options, now)
+    refuse_bad_files(raw, options.max_quarantine_share)
+    kept, duplicates = without_duplicates(raw)
+    report = _report(dataset, options.model_dump(mode="json"), located, kept, duplicates)
+    _write(storage, kept, report)
+    return report
+
+
+def _report(
+    dataset: Adapter[Any],
+    options: Mapping[str, Any],
+    located: Located,
+    raw: RawTables,
+    duplicates: Mapping[str, int],
+) -> IngestionReport:
+    span = pc.min_max(raw.interactions[Columns.TIMESTAMP])
+    return IngestionReport(
+        dataset=dataset.name,
+        licence=dataset.licence,
+        citation=dataset.citation,
+        source=located.source,
+        options=options,
+        digests=located.digests,
+        warnings=located.warnings,
+        rows_read=raw.rows_read,
+        rows={name: table.num_rows for name, table in raw.named.items()},
+        duplicates=duplicates,
+        quarantined={file: reason_counts(_of_file(raw.quarantine, file)) for file in raw.rows_read},
+        first=span["min"].as_py().isoformat(),
+        last=span["max"].as_py().isoformat(),
+        data_version=content_digest(raw.named),
+    )
+
+
+def _of_file(quarantine: pa.Table, file: str) -> pa.Table:
+    return quarantine.filter(pc.equal(quarantine["file"], file))
+
+
+def _write(storage: Storage, raw: RawTables, report: IngestionReport) -> None:
+    tables = raw.named | {"quarantine": raw.quarantine}
+    with ExitStack() as stack:
+        # Contexts close in reverse, so the report, opened first, is renamed last.
+        write_json(stack.enter_context(atomic_path(storage.raw / REPORT)), asdict(report))
+        for name, table in tables.items():
+            write_parquet(stack.enter_context(atomic_path(storage.raw_table(name))), table.combine_chunks())

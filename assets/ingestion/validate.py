@@ -1,0 +1,193 @@
+"""Row-level checks that every adapter shares: a row that fails one is set aside with a reason, never half-used.
+
+Reasons: a line with a wrong number of fields, an empty id, a timestamp that cannot be parsed, lies before 1970 or after
+``now``, a value that is no number. If more than a share of a file's rows fails, the whole file is refused.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from assets.ingestion.errors import IngestionError
+from assets.ingestion.rows import RAGGED, SourceRows, quarantine_rows
+from assets.ingestion.tables import INSTANT, RawTables
+from assets.schema import Columns
+
+NUMBER = r"^\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?\s*$"
+EXAMPLES_SHOWN = 3
+
+
+class Reason(StrEnum):
+    """Why a row was set aside."""
+
+    RAGGED_LINE = RAGGED
+    EMPTY_ID = "empty_id"
+    UNPARSABLE_TIMESTAMP = "unparsable_timestamp"
+    NEGATIVE_TIMESTAMP = "negative_timestamp"
+    FUTURE_TIMESTAMP = "future_timestamp"
+    NON_NUMERIC_VALUE = "non_numeric_value"
+
+
+REASONS = tuple(Reason)
+
+
+@dataclass(frozen=True)
+class Screened:
+    """Rows of one file that passed, those set aside, and how many there were."""
+
+    file: str
+    table: pa.Table
+    quarantine: pa.Table
+    rows_read: int
+
+
+class Screen:
+    """Checks of one file's rows; the first check a row fails gives its reason."""
+
+    def __init__(self, rows: SourceRows) -> None:
+        self.rows = rows
+        self._failed = np.full(len(rows), -1, np.int8)  # index into REASONS, or -1
+
+    def reject(self, bad: NDArray[np.bool_], reason: Reason) -> None:
+        """Set aside the rows of mask ``bad`` [N] that no earlier check set aside."""
+        self._failed[(self._failed < 0) & bad] = REASONS.index(reason)
+
+    def ids(self, column: str) -> pa.Array:
+        """[N] ids as text, exactly as written; null and blank ones are rejected."""
+        text = self.rows.column(column).cast(pa.string())
+        self.reject(is_blank(text), Reason.EMPTY_ID)
+        return text
+
+    def numbers(self, column: str) -> NDArray[np.float64]:
+        """[N] finite numbers; anything else is rejected (NaN in its place)."""
+        values = to_numbers(self.rows.column(column))
+        self.reject(~np.isfinite(values), Reason.NON_NUMERIC_VALUE)
+        return values
+
+    def optional_numbers(self, column: str) -> pa.Array:
+        """[N] numbers, null where the field is empty; what is neither is rejected."""
+        source = self.rows.column(column)
+        values, empty = to_numbers(source), is_blank(source)
+        self.reject(~np.isfinite(values) & ~empty, Reason.NON_NUMERIC_VALUE)
+        return pa.array(values, mask=~np.isfinite(values))
+
+    def timestamps(self, micros: NDArray[np.float64], now: datetime) -> pa.Array:
+        """[N] instants from microseconds since 1970 (NaN: unparsable); any before 1970 or after ``now`` is rejected."""
+        limit = to_micros(now)
+        self.reject(np.isnan(micros), Reason.UNPARSABLE_TIMESTAMP)
+        self.reject(micros < 0, Reason.NEGATIVE_TIMESTAMP)
+        self.reject(micros > limit, Reason.FUTURE_TIMESTAMP)
+        return _instants(micros, (micros >= 0) & (micros <= limit))
+
+    def optional_timestamps(self, micros: NDArray[np.float64], empty: NDArray[np.bool_]) -> pa.Array:
+        """[N] instants, null where ``empty``; any instant is right (films older than 1970, announced items)."""
+        self.reject(np.isnan(micros) & ~empty, Reason.UNPARSABLE_TIMESTAMP)
+        return _instants(micros, np.isfinite(micros))
+
+    @property
+    def passed(self) -> NDArray[np.bool_]:
+        return self._failed < 0
+
+    def finish(self, table: pa.Table) -> Screened:
+        """Keep the rows of ``table`` (one per source row) that passed every check."""
+        bad = pa.array(~self.passed)
+        rejected = self.rows.table.filter(bad)
+        fields = [pc.fill_null(_as_text(rejected[name]), "") for name in rejected.column_names]
+        content = pc.binary_join_element_wise(*fields, self.rows.separator)
+        reasons = pa.array(list(REASONS), pa.string()).take(pa.array(self._failed[~self.passed]))
+        failed = quarantine_rows(self.rows.file, self.rows.numbers.filter(bad), reasons, _flat(content))
+        quarantine = pa.concat_tables([self.rows.set_aside, failed]).sort_by("row")
+        kept = table.filter(pa.array(self.passed))
+        return Screened(self.rows.file, kept, quarantine, len(self.rows) + self.rows.set_aside.num_rows)
+
+
+def to_numbers(values: pa.Array) -> NDArray[np.float64]:
+    """[N] numbers from a numeric or a text column; NaN for what is no number."""
+    if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
+        return pc.fill_null(values.cast(pa.float64(), safe=False), np.nan).to_numpy(zero_copy_only=False)
+    numeric = pc.fill_null(pc.match_substring_regex(values, NUMBER), False)
+    text = pc.utf8_trim_whitespace(pc.if_else(numeric, values, pa.scalar(None, values.type)))
+    # Arrow's parser takes no leading plus sign.
+    unsigned = pc.utf8_ltrim(text, characters="+")
+    return pc.fill_null(unsigned.cast(pa.float64()), np.nan).to_numpy(zero_copy_only=False)
+
+
+def to_micros(instant: datetime) -> int:
+    """Microseconds since 1970 of an aware instant, or of a naive one in UTC."""
+    aware = instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant
+    elapsed = aware - datetime(1970, 1, 1, tzinfo=UTC)
+    return (elapsed.days * 86_400 + elapsed.seconds) * 1_000_000 + elapsed.microseconds
+
+
+def _instants(micros: NDArray[np.float64], known: NDArray[np.bool_]) -> pa.Array:
+    whole = np.where(known, micros, 0).round().astype(np.int64)
+    return pa.array(whole, pa.int64(), mask=~known).cast(INSTANT)
+
+
+def is_blank(values: pa.Array) -> NDArray[np.bool_]:
+    """[N] whether a field is null or nothing but white space."""
+    text = pc.utf8_trim_whitespace(_as_text(values))
+    return pc.fill_null(pc.equal(text, ""), True).to_numpy(zero_copy_only=False)
+
+
+def _as_text(values: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    if pa.types.is_list(values.type):
+        return pc.binary_join(values.cast(pa.list_(pa.string())), "|")
+    return values.cast(pa.string())
+
+
+def _flat(values: pa.Array | pa.ChunkedArray) -> pa.Array:
+    return values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+
+
+def gather(interactions: Screened, items: Screened, users: Screened) -> RawTables:
+    """One set of raw tables from three screened files."""
+    parts = (interactions, items, users)
+    return RawTables(
+        interactions.table,
+        items.table,
+        users.table,
+        pa.concat_tables([part.quarantine for part in parts]),
+        {part.file: part.rows_read for part in parts if part.file},
+    )
+
+
+def refuse_bad_files(raw: RawTables, max_share: float) -> None:
+    """Refuse input of which too much is wrong.
+
+    Raises:
+        IngestionError: naming the file, the counts per reason and the first rows set aside, when a file has no valid
+            row or more than ``max_share`` of its rows were set aside, or when there is no interaction at all.
+    """
+    for file, read in raw.rows_read.items():
+        aside = raw.quarantine.filter(pc.equal(raw.quarantine["file"], file))
+        if read == 0:
+            raise IngestionError(f"{file}: has no row; copy or download it again")
+        if aside.num_rows == read:
+            raise IngestionError(f"{file}: none of its {read} rows is valid: {_describe(aside)}")
+        if aside.num_rows > max_share * read:
+            raise IngestionError(
+                f"{file}: {aside.num_rows} of {read} rows are not valid, more than the {max_share:.0%} that "
+                f"max_quarantine_share allows: {_describe(aside)}"
+            )
+    if raw.interactions.num_rows == 0:
+        raise IngestionError("the dataset holds no interaction; check its options")
+
+
+def _describe(aside: pa.Table) -> str:
+    counts = ", ".join(f"{count} x {reason}" for reason, count in reason_counts(aside).items())
+    shown = aside.slice(0, EXAMPLES_SHOWN).to_pylist()
+    examples = "; ".join(f"row {row['row']}: {row['content']!r}" for row in shown)
+    return f"{counts}. First: {examples}. Repair the file, or raise the option if the remaining rows are what you want"
+
+
+def reason_counts(quarantine: pa.Table) -> Mapping[str, int]:
+    """Rows set aside per reason, the most frequent first."""
+    counted = quarantine[Columns.REASON].value_counts().to_pylist()
+    return {row["values"]: row["counts"] for row in sorted(counted, key=lambda row: (-row["counts"], row["values"]))}
