@@ -1,0 +1,141 @@
+"""The dbt models as Dagster assets, their data tests as asset checks, and the export of their tables.
+
+Both ops are in the warehouse pool: nothing else opens the DuckDB file.
+"""
+
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import dagster as dg
+from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtCliResource, dbt_assets
+from dagster_dbt.errors import DagsterDbtCliRuntimeError
+from packaging.version import Version
+
+from assets import keys
+from assets.config import Settings
+from assets.storage import Storage
+from assets.transforms import export
+from assets.transforms.contracts import EXPORTS
+from assets.transforms.project import DBT, PROJECT_DIR, dbt_environment, environment, prepare_manifest
+from assets.transforms.stamp import BuildStamp, begin_build, end_build, raw_version
+from assets.transforms.variables import dbt_vars
+
+MANIFEST = prepare_manifest()
+
+
+class FolderTranslator(DagsterDbtTranslator):
+    """Keys ``[folder, model]``, groups from folders, one owner; sources map to the keys in their meta."""
+
+    def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> dg.AssetKey:
+        if dbt_resource_props["resource_type"] != "model":
+            return super().get_asset_key(dbt_resource_props)
+        return dg.AssetKey([dbt_resource_props["fqn"][1], dbt_resource_props["name"]])
+
+    def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str:
+        return str(dbt_resource_props["fqn"][1])
+
+    def get_owners(self, dbt_resource_props: Mapping[str, Any]) -> Sequence[str]:  # noqa: ARG002
+        return [keys.OWNER]
+
+
+class QuietDbt(DbtCliResource):
+    """dbt without dagster-dbt's second connection and without its version look-up.
+
+    The adapter handle would be a reader of the DuckDB file that stays open after the op has left the pool, and
+    ``dbt --version`` takes 2 s and asks a package index for newer releases.
+    """
+
+    def _initialize_dbt_core_adapter(self, args: Sequence[str]) -> Any:  # noqa: ARG002
+        return None
+
+    @cached_property
+    def _cli_version(self) -> Version:
+        from dbt.version import __version__
+
+        return Version(__version__)
+
+
+@dbt_assets(
+    manifest=MANIFEST,
+    dagster_dbt_translator=FolderTranslator(DagsterDbtTranslatorSettings(enable_asset_checks=True)),
+    name="dbt_models",
+    pool=keys.WAREHOUSE_POOL,
+)
+def dbt_models(
+    context: dg.AssetExecutionContext, storage: dg.ResourceParam[Storage], settings: dg.ResourceParam[Settings]
+) -> Iterator[Any]:
+    """Build the selected models and run their data tests; a failed test of severity error fails the op."""
+    stamp = BuildStamp(data_version=raw_version(storage), vars=dbt_vars(settings))
+    whole = context.selected_asset_keys == context.assets_def.keys
+    completes = begin_build(storage, whole, stamp)
+    # Unit tests are the test suite's: they say nothing about the data.
+    arguments = ["build", "--exclude-resource-type", "unit_test", "--vars", json.dumps(stamp["vars"])]
+    dbt = QuietDbt(project_dir=str(PROJECT_DIR), profiles_dir=str(PROJECT_DIR), dbt_executable=str(DBT))
+    with environment(dbt_environment(storage)):
+        invocation = dbt.cli(arguments, context=context, target_path=storage.base.resolve() / "dbt")
+    events, failure = _collect(invocation.stream())
+    yield from _with_row_counts(context, storage, events)
+    if failure:
+        raise failure
+    if completes:
+        end_build(storage, stamp)
+
+
+def _collect(stream: Iterable[Any]) -> tuple[list[Any], DagsterDbtCliRuntimeError | None]:
+    """Every event of a build, and why it failed if it did: what came before a failure is reported too."""
+    events: list[Any] = []
+    try:
+        for event in stream:
+            events.append(event)
+    except DagsterDbtCliRuntimeError as error:
+        return events, error
+    return events, None
+
+
+def _with_row_counts(context: dg.AssetExecutionContext, storage: Storage, events: list[Any]) -> Iterator[Any]:
+    """The events, row counts added to those of models; counted once dbt has closed the file, still in the pool."""
+    outputs = {
+        event.output_name: context.asset_key_for_output(event.output_name).path[-1]
+        for event in events
+        if isinstance(event, dg.Output)
+    }
+    counts = export.row_counts(storage, sorted(outputs.values()))
+    for event in events:
+        if isinstance(event, dg.Output):
+            rows = counts[outputs[event.output_name]]
+            context.add_output_metadata({"dagster/row_count": rows}, output_name=event.output_name)
+        yield event
+
+
+@dg.asset(
+    key=keys.TABLES,
+    deps=[entry.key for entry in EXPORTS],
+    group_name=keys.TRANSFORMS,
+    kinds={"duckdb", "parquet"},
+    owners=[keys.OWNER],
+    pool=keys.WAREHOUSE_POOL,
+    description="The warehouse's tables as Parquet: all that quality, training, evaluation and serving read.",
+)
+def tables(storage: dg.ResourceParam[Storage]) -> dg.MaterializeResult:
+    """Export the warehouse; its data version is the digest of the tables."""
+    started = time.perf_counter()
+    manifest = export.export_tables(storage)
+    rows = {name: record["rows"] for name, record in manifest["tables"].items()}
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(manifest["version"]),
+        metadata={
+            "profile": dg.MetadataValue.md(storage.read_table("dataset_profile").to_markdown(index=False)),
+            "split_bounds": dg.MetadataValue.md(storage.read_table("split_bounds").to_markdown(index=False)),
+            "rows": dg.MetadataValue.json(rows),
+            "dagster/row_count": rows["interactions"],
+            "raw_data_version": manifest["data_version"],
+            "path": dg.MetadataValue.path(storage.tables),
+            "seconds": round(time.perf_counter() - started, 2),
+        },
+    )
+
+
+ASSETS: list[dg.AssetsDefinition] = [dbt_models, tables]

@@ -1,0 +1,33 @@
+"""The run's settings as the dbt project's vars."""
+
+from typing import TypedDict
+
+from assets.config import Settings
+
+
+class DbtVars(TypedDict):
+    """Every var of ``transforms/dbt_project.yml``."""
+
+    minimum_value: float | None
+    event_types: list[str]
+    windows: int
+    cut_by: str
+    validation_fraction: float
+    tail_max_count: int
+    qualified_user_min: int
+    history_length: int
+
+
+def dbt_vars(settings: Settings) -> DbtVars:
+    """What ``dbt --vars`` gets, ready for JSON."""
+    split = settings.split
+    return DbtVars(
+        minimum_value=settings.engagement.minimum_value,
+        event_types=list(settings.engagement.event_types),
+        windows=split.windows,
+        cut_by=split.cut_by,
+        validation_fraction=split.validation_fraction,
+        tail_max_count=split.tail_max_count,
+        qualified_user_min=split.qualified_user_min,
+        history_length=split.history_length,
+    )

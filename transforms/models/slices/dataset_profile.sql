@@ -1,0 +1,79 @@
+with interactions as (
+
+    select * from {{ ref('interactions_split') }}
+
+),
+
+interaction_totals as (
+
+    select
+        count(*) as interactions,
+        count(distinct user_id) as engaged_users,
+        count(distinct item_id) as engaged_items,
+        count(distinct (user_id, item_id)) as pairs,
+        count(distinct "timestamp") as distinct_timestamps,
+        epoch_us(max("timestamp")) - epoch_us(min("timestamp")) as span_us,
+        count(*) filter (where split = 'train') as train_engagements,
+        count(*) filter (where split = 'validation') as validation_engagements,
+        count(*) filter (where split = 'test') as test_engagements
+    from interactions
+
+),
+
+item_totals as (
+
+    select
+        count(*) as items,
+        count(*) filter (where slice = 'head') as items_head,
+        count(*) filter (where slice = 'tail') as items_tail,
+        count(*) filter (where slice = 'cold') as items_cold,
+        -- The imbalance factor of the CDN paper (section 2.1): items without a train engagement have no share in it.
+        max(train_count) / min(train_count) filter (where train_count > 0) as imbalance_factor
+    from {{ ref('items') }}
+
+),
+
+user_totals as (
+
+    select count(*) as users from {{ ref('users') }}
+
+),
+
+case_totals as (
+
+    select
+        avg(cast(slice = 'head' as integer)) as test_share_head,
+        avg(cast(slice = 'tail' as integer)) as test_share_tail,
+        avg(cast(slice = 'cold' as integer)) as test_share_cold,
+        avg(cast(user_in_train as integer)) as test_share_user_in_train,
+        avg(cast(not on_catalog as integer)) as test_share_off_catalog,
+        avg(cast(is_repeat as integer)) as test_share_repeat,
+        avg(cast(engagements_seen > 0 as integer)) filter (where slice = 'cold') as cold_share_seen_before
+    from {{ ref('test_cases') }}
+
+),
+
+totals as (
+
+    select
+        cast(columns(interaction_totals.* exclude (pairs, span_us)) as double),
+        cast(columns(user_totals.*) as double),
+        cast(columns(item_totals.*) as double),
+        cast(columns(case_totals.*) as double),
+        interaction_totals.span_us / 86400e6 as span_days,
+        1 - interaction_totals.pairs / (user_totals.users * item_totals.items) as sparsity
+    from interaction_totals
+    cross join user_totals
+    cross join item_totals
+    cross join case_totals
+
+),
+
+profile as (
+
+    select "name", "value"
+    from totals unpivot include nulls ("value" for "name" in (columns(*)))
+
+)
+
+select * from profile

@@ -1,0 +1,53 @@
+with items as (
+
+    select * from {{ ref('stg_items') }}
+
+),
+
+engaged as (
+
+    select
+        item_id,
+        min("timestamp") as first_engaged_at,
+        count(*) filter (where split <> 'test') as train_count
+    from {{ ref('interactions_split') }}
+    group by item_id
+
+),
+
+every_item as (
+
+    select
+        coalesce(items.item_id, engaged.item_id) as item_id,
+        items.title,
+        items.created_at,
+        -- Nulls are ignored. A creation time after the first engagement is wrong: the engagement proves it existed.
+        least(items.created_at, engaged.first_engaged_at) as available_at,
+        engaged.first_engaged_at,
+        coalesce(engaged.train_count, 0) as train_count,
+        coalesce(columns(items.* exclude (item_id, title, created_at)), [])
+    from items
+    full outer join engaged on items.item_id = engaged.item_id
+
+),
+
+sliced as (
+
+    select
+        item_id,
+        title,
+        created_at,
+        available_at,
+        first_engaged_at,
+        train_count,
+        case
+            when train_count = 0 then 'cold'
+            when train_count <= {{ var('tail_max_count') }} then 'tail'
+            else 'head'
+        end as slice,
+        columns(* exclude (item_id, title, created_at, available_at, first_engaged_at, train_count))
+    from every_item
+
+)
+
+select * from sliced

@@ -1,0 +1,9 @@
+{#- Passes when no two rows agree in all of `columns`. -#}
+{% test unique_together(model, columns) %}
+
+select {{ columns | join(', ') }}, count(*) as n
+from {{ model }}
+group by {{ columns | join(', ') }}
+having count(*) > 1
+
+{% endtest %}
