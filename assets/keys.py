@@ -31,6 +31,7 @@ LEADERBOARD: Final[Key] = [EVALUATION, "leaderboard"]
 DECAY: Final[Key] = [EVALUATION, "decay"]
 ITEM_INDEX: Final[Key] = [SERVING, "item_index"]
 ENGAGEMENT_DRIFT: Final[Key] = [MONITORING, "engagement_drift"]
+DASHBOARD: Final[Key] = [MONITORING, "dashboard"]
 
 WAREHOUSE_POOL: Final = "warehouse"
 """Pool of every op that opens the DuckDB file, readers too: DuckDB admits one process at a time."""

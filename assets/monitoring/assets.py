@@ -1,0 +1,79 @@
+"""Drift reports and the front page as assets."""
+
+import time
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from assets import keys
+from assets.config import Settings
+from assets.monitoring.front import collect
+from assets.monitoring.places import front_path, summary_path
+from assets.storage import Storage, write_text
+from dashboards.pages import build_front_page
+
+
+@dg.asset(
+    key=keys.ENGAGEMENT_DRIFT,
+    deps=[keys.TABLES],
+    group_name=keys.MONITORING,
+    kinds={"evidently", "html"},
+    owners=[keys.OWNER],
+    description="Engagement drift: every test window against train time, one Evidently report each, on samples of "
+    "drift.sample_rows engagements per side. The pages open without a network.",
+)
+def engagement_drift(
+    context: dg.AssetExecutionContext, storage: dg.ResourceParam[Storage], settings: dg.ResourceParam[Settings]
+) -> dg.MaterializeResult:
+    from tqdm import tqdm
+
+    from assets.monitoring.drift import remove_old_reports, score_board, write_drift_reports, write_summary
+
+    started, drifts = time.perf_counter(), []
+    reports = write_drift_reports(storage, settings)
+    for drift in tqdm(reports, total=settings.split.windows, desc="drift reports", unit="window"):
+        drifted = int(drift.scores["drifted"].sum())
+        context.log.info(f"window {drift.subject.window}: {drifted} of {len(drift.scores)} columns drifted")
+        drifts.append(drift)
+    summary = write_summary(storage, drifts)
+    remove_old_reports(storage, drifts)
+    pages = {f"window_{drift.subject.window}": dg.MetadataValue.url(drift.path.absolute().as_uri()) for drift in drifts}
+    return dg.MaterializeResult(
+        metadata={
+            **pages,
+            "scores": dg.MetadataValue.md(score_board(summary)),
+            "drifted_share": dg.MetadataValue.json(
+                {f"window {drift.subject.window}": float(drift.scores["drifted"].mean()) for drift in drifts}
+            ),
+            "reference_rows": dg.MetadataValue.int(drifts[0].subject.reference_rows),
+            "window_rows": dg.MetadataValue.json({str(d.subject.window): d.subject.current_rows for d in drifts}),
+            "summary": dg.MetadataValue.path(summary_path(storage)),
+            "folder": dg.MetadataValue.path(summary_path(storage).parent),
+            "seconds": round(time.perf_counter() - started, 2),
+        }
+    )
+
+
+@dg.asset(
+    key=keys.DASHBOARD,
+    deps=[keys.ENGAGEMENT_DRIFT, keys.DATA_DOCS, keys.DECAY, keys.LEADERBOARD],
+    group_name=keys.MONITORING,
+    kinds={"html"},
+    owners=[keys.OWNER],
+    description="The front page: leaderboard, decay figure, and links to the drift reports and the data quality page.",
+)
+def dashboard(storage: dg.ResourceParam[Storage]) -> dg.MaterializeResult:
+    front = collect(storage, datetime.now(UTC))
+    path = write_text(front_path(storage), build_front_page(front))
+    return dg.MaterializeResult(
+        metadata={
+            "page": dg.MetadataValue.path(path),
+            "open": dg.MetadataValue.url(path.absolute().as_uri()),
+            "drift_reports": dg.MetadataValue.int(len(front.drift)),
+            "leaderboard": dg.MetadataValue.bool(front.board is not None),
+            "decay_figure": dg.MetadataValue.bool(front.figure is not None),
+        }
+    )
+
+
+ASSETS: list[dg.AssetsDefinition] = [engagement_drift, dashboard]

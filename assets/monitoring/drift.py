@@ -1,0 +1,115 @@
+"""Writing one drift report per window. Importing this module takes seconds (Evidently)."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from assets.config import Settings
+from assets.monitoring.places import report_path, summary_path
+from assets.schema import Columns, Split
+from assets.storage import Storage, write_parquet, write_text
+from dashboards.drift_features import category_feature, draw, engagement_features, train_side, window_side
+from dashboards.drift_page import DriftSubject
+from dashboards.engagement_drift import drift_report
+
+
+@dataclass(frozen=True)
+class WindowDrift:
+    """One window's report: where it is, what it compares, its scores."""
+
+    path: Path
+    subject: DriftSubject
+    scores: pd.DataFrame
+
+
+def write_drift_reports(storage: Storage, settings: Settings) -> Iterator[WindowDrift]:
+    """Write the report of each test window with engagements, in order, yielding each as it is written.
+
+    Rows are drawn with ``settings.training.seed``; the reference is drawn once and the same for every window.
+    """
+    interactions, items = storage.read_table("interactions"), storage.read_table("items")
+    bounds = storage.read_table("split_bounds")
+    features = engagement_features(
+        interactions, items, storage.read_table("users", [Columns.USER, Columns.TRAIN_COUNT])
+    )
+    rows, seed = settings.drift.sample_rows, settings.training.seed
+    train = train_side(features)
+    reference = draw(train, rows, seed)
+    windows = bounds[bounds[Columns.SPLIT] == Split.TEST].sort_values(Columns.WINDOW)
+    for bound in windows.to_dict("records"):
+        side = window_side(features, int(bound[Columns.WINDOW]))
+        current = draw(side, rows, seed)
+        if current.empty:
+            continue
+        subject = DriftSubject(
+            dataset=storage.dataset,
+            window=int(bound[Columns.WINDOW]),
+            starts_at=bound[Columns.STARTS_AT],
+            ends_at=bound[Columns.ENDS_AT],
+            reference_starts_at=bounds[Columns.STARTS_AT].min(),
+            cutoff=windows[Columns.STARTS_AT].min(),
+            reference_rows=len(reference),
+            reference_total=len(train),
+            current_rows=len(current),
+            current_total=len(side),
+            seed=seed,
+            category=category_feature(items),
+        )
+        report = drift_report(reference, current, subject)
+        path = write_text(report_path(storage, subject.window), report.html)
+        yield WindowDrift(path, subject, report.scores)
+
+
+def remove_old_reports(storage: Storage, drifts: list[WindowDrift]) -> None:
+    """Remove reports of windows that there no longer are."""
+    written = {drift.path for drift in drifts}
+    for path in summary_path(storage).parent.glob("window-*.html"):
+        if path not in written:
+            path.unlink()
+
+
+def write_summary(storage: Storage, drifts: list[WindowDrift]) -> pd.DataFrame:
+    """Scores of every window and column, tidy."""
+    table = summary_table(drifts)
+    write_parquet(summary_path(storage), table)
+    return table
+
+
+def summary_table(drifts: list[WindowDrift]) -> pd.DataFrame:
+    """Columns: dataset, window, starts_at, ends_at, reference_rows, current_rows, drifted_share (of the window's
+    columns), then column, method, threshold, score, drifted.
+
+    Raises:
+        ValueError: when there is no window.
+    """
+    if not drifts:
+        raise ValueError("no test window has engagements: see the split_bounds table")
+    parts = []
+    for drift in drifts:
+        subject = drift.subject
+        scores = drift.scores.copy()
+        scores.insert(0, "dataset", subject.dataset)
+        scores.insert(1, Columns.WINDOW, subject.window)
+        scores.insert(2, Columns.STARTS_AT, subject.starts_at)
+        scores.insert(3, Columns.ENDS_AT, subject.ends_at)
+        scores.insert(4, "reference_rows", subject.reference_rows)
+        scores.insert(5, "current_rows", subject.current_rows)
+        scores.insert(6, "drifted_share", float(scores["drifted"].mean()))
+        parts.append(scores)
+    return pd.concat(parts, ignore_index=True)
+
+
+def score_board(summary: pd.DataFrame) -> str:
+    """Markdown: a row per column, a score per window, drifted ones in bold."""
+    cells = summary.assign(
+        cell=[
+            f"**{score:.3f}**" if drifted else f"{score:.3f}"
+            for score, drifted in zip(summary["score"], summary["drifted"], strict=True)
+        ]
+    )
+    board = cells.pivot_table(index="column", columns=Columns.WINDOW, values="cell", aggfunc="first")
+    order = summary.groupby("column")["score"].max().sort_values(ascending=False).index
+    board = board.loc[order].fillna("").rename(columns=lambda window: f"window {window}")
+    return board.reset_index().to_markdown(index=False, disable_numparse=True)

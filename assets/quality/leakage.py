@@ -1,0 +1,114 @@
+"""Leakage: nothing a model may learn from, and nothing a case states, may come from the case's future."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pandas as pd
+
+from assets.quality import leakage_rules as rules
+from assets.quality.split_tables import SplitTables
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rule by name, in words, with the function that finds the rows breaking it and the table those rows are of."""
+
+    name: str
+    about: str
+    table: str
+    find: Callable[[SplitTables], pd.DataFrame]
+
+    def checked(self, tables: SplitTables) -> int:
+        """Rows of the table that the rule looks at."""
+        return len(getattr(tables, self.table))
+
+
+RULES: tuple[Rule, ...] = (
+    Rule(
+        "train_before_cutoff",
+        "every train and validation engagement is strictly before the cutoff",
+        "interactions",
+        rules.train_rows_after_cutoff,
+    ),
+    Rule(
+        "train_within_bounds",
+        "train and validation engagements lie in their own half-open bounds: validation is the end of train time",
+        "interactions",
+        rules.train_rows_outside_bounds,
+    ),
+    Rule(
+        "test_within_window",
+        "every test engagement lies in the half-open bounds of its window",
+        "interactions",
+        rules.test_rows_outside_window,
+    ),
+    Rule(
+        "bounds_contiguous",
+        "train, validation and the windows follow each other without gap or overlap",
+        "split_bounds",
+        rules.bounds_not_contiguous,
+    ),
+    Rule("one_split_per_row", "no source row is both in train and in test", "interactions", rules.rows_in_two_splits),
+    Rule(
+        "user_histories_past",
+        "user histories hold engagements strictly before the cutoff only",
+        "user_histories",
+        rules.user_history_rows_not_past,
+    ),
+    Rule(
+        "item_histories_past",
+        "item histories hold engagements strictly before the cutoff only",
+        "item_histories",
+        rules.item_history_rows_not_past,
+    ),
+    Rule(
+        "item_counts_of_train",
+        "an item's train_count is its engagements before the cutoff, not of all time",
+        "items",
+        rules.item_counts_not_of_train,
+    ),
+    Rule(
+        "user_counts_of_train",
+        "a user's train_count is the user's engagements before the cutoff, not of all time",
+        "users",
+        rules.user_counts_not_of_train,
+    ),
+    Rule("slice_of_train_count", "an item's slice follows from its train count", "items", rules.items_in_wrong_slice),
+    Rule(
+        "available_when_first_seen",
+        "an item is available from its creation or its first engagement, whichever is earlier",
+        "items",
+        rules.items_with_wrong_availability,
+    ),
+    Rule(
+        "cases_count_earlier",
+        "a case's engagements_seen counts the item's strictly earlier engagements",
+        "test_cases",
+        rules.cases_with_wrong_engagements_seen,
+    ),
+    Rule(
+        "cases_repeat_earlier",
+        "a case is a repeat if its user engaged with the item strictly earlier",
+        "test_cases",
+        rules.cases_with_wrong_repeat,
+    ),
+    Rule(
+        "cases_user_in_train",
+        "a case's user is in train if the user engaged with anything before the cutoff",
+        "test_cases",
+        rules.cases_with_wrong_user_in_train,
+    ),
+    Rule("cases_slice_of_item", "a case's slice is its item's", "test_cases", rules.cases_with_wrong_slice),
+    Rule(
+        "cases_refresh_not_later",
+        "a case is served by the refresh at the start of its own day, never by a later one",
+        "test_cases",
+        rules.cases_with_wrong_refresh,
+    ),
+    Rule(
+        "cases_on_catalog_at_refresh",
+        "a case is on the catalog if its item was available at its refresh",
+        "test_cases",
+        rules.cases_with_wrong_catalog,
+    ),
+)

@@ -1,0 +1,165 @@
+"""The leakage rules' functions: each returns the rows of one table that break it, an empty frame where all is well.
+
+They recompute what they check from the engagements alone, so that they share no code with the SQL that made it.
+"""
+
+import numpy as np
+import pandas as pd
+
+from assets.quality.split_tables import FIRST_ENGAGED_AT, SplitTables
+from assets.schema import Columns, ItemSlice, Split
+
+ITEM_IDS, USER_IDS, TIMESTAMPS = "item_ids", "user_ids", "timestamps"
+
+
+def train_rows_after_cutoff(tables: SplitTables) -> pd.DataFrame:
+    rows = tables.interactions
+    return rows[rows[Columns.SPLIT].isin([Split.TRAIN, Split.VALIDATION]) & (rows[Columns.TIMESTAMP] >= tables.cutoff)]
+
+
+def train_rows_outside_bounds(tables: SplitTables) -> pd.DataFrame:
+    return _outside_bounds(tables, tables.interactions[Columns.SPLIT] != Split.TEST)
+
+
+def test_rows_outside_window(tables: SplitTables) -> pd.DataFrame:
+    return _outside_bounds(tables, tables.interactions[Columns.SPLIT] == Split.TEST)
+
+
+def _outside_bounds(tables: SplitTables, chosen: pd.Series) -> pd.DataFrame:
+    """Chosen engagements outside the half-open interval of their own split and window, or without one."""
+    bounds = tables.split_bounds[[Columns.SPLIT, Columns.WINDOW, Columns.STARTS_AT, Columns.ENDS_AT]]
+    rows = tables.interactions[chosen].merge(bounds, on=[Columns.SPLIT, Columns.WINDOW], how="left")
+    inside = (rows[Columns.STARTS_AT] <= rows[Columns.TIMESTAMP]) & (rows[Columns.TIMESTAMP] < rows[Columns.ENDS_AT])
+    return rows[~inside]
+
+
+def bounds_not_contiguous(tables: SplitTables) -> pd.DataFrame:
+    """Bounds (train, validation, windows 0, 1, ...) that are empty or do not start where the one before ends."""
+    order = pd.Categorical(tables.split_bounds[Columns.SPLIT], [split.value for split in Split], ordered=True)
+    bounds = tables.split_bounds.assign(_order=order).sort_values(["_order", Columns.WINDOW])
+    bounds = bounds.drop(columns="_order").assign(previous_ends_at=bounds[Columns.ENDS_AT].shift())
+    joined = bounds[Columns.STARTS_AT] == bounds["previous_ends_at"]
+    if len(joined):
+        joined.iloc[0] = True  # nothing comes before the first
+    return bounds[~(joined & (bounds[Columns.STARTS_AT] < bounds[Columns.ENDS_AT]))]
+
+
+def rows_in_two_splits(tables: SplitTables) -> pd.DataFrame:
+    """Engagements whose source row is labelled both train (or validation) and test."""
+    rows = tables.interactions
+    is_test = rows[Columns.SPLIT] == Split.TEST
+    both = np.intersect1d(rows.loc[is_test, Columns.SOURCE_ROW], rows.loc[~is_test, Columns.SOURCE_ROW])
+    return rows[rows[Columns.SOURCE_ROW].isin(both)].sort_values(Columns.SOURCE_ROW)
+
+
+def user_history_rows_not_past(tables: SplitTables) -> pd.DataFrame:
+    return _not_past(tables.user_histories, Columns.USER, ITEM_IDS, Columns.ITEM, tables.past)
+
+
+def item_history_rows_not_past(tables: SplitTables) -> pd.DataFrame:
+    return _not_past(tables.item_histories, Columns.ITEM, USER_IDS, Columns.USER, tables.past)
+
+
+def _not_past(histories: pd.DataFrame, owner: str, members: str, member: str, past: pd.DataFrame) -> pd.DataFrame:
+    """History entries that are no engagement before the cutoff; histories whose lists differ in length, where any do.
+
+    Matching whole engagements also catches an entry of the future under a time of the past.
+    """
+    lengths = histories[members].map(len).to_numpy(dtype=np.int64)
+    uneven = lengths != histories[TIMESTAMPS].map(len).to_numpy(dtype=np.int64)
+    if uneven.any():
+        return histories[uneven]
+    entries = pd.DataFrame(
+        {
+            owner: np.repeat(histories[owner].to_numpy(dtype=object), lengths),
+            member: _flat(histories[members], np.dtype(object)),
+            Columns.TIMESTAMP: _flat(histories[TIMESTAMPS], np.dtype("datetime64[us]")),
+        }
+    )
+    known = past[[owner, member, Columns.TIMESTAMP]].drop_duplicates()
+    matched = entries.merge(known, on=[owner, member, Columns.TIMESTAMP], how="left", indicator="found")
+    return matched[matched.pop("found") == "left_only"]
+
+
+def _flat(lists: pd.Series, dtype: np.dtype) -> np.ndarray:
+    parts = [np.asarray(one, dtype=dtype) for one in lists]
+    return np.concatenate(parts) if parts else np.empty(0, dtype)
+
+
+def item_counts_not_of_train(tables: SplitTables) -> pd.DataFrame:
+    return _miscounted(tables.items, Columns.ITEM, tables.past)
+
+
+def user_counts_not_of_train(tables: SplitTables) -> pd.DataFrame:
+    return _miscounted(tables.users, Columns.USER, tables.past)
+
+
+def _miscounted(table: pd.DataFrame, key: str, past: pd.DataFrame) -> pd.DataFrame:
+    expected = table[key].map(past[key].value_counts()).fillna(0).astype(np.int64)
+    return table.assign(expected=expected)[table[Columns.TRAIN_COUNT] != expected]
+
+
+def items_in_wrong_slice(tables: SplitTables) -> pd.DataFrame:
+    expected = tables.items[Columns.ITEM].map(tables.past[Columns.ITEM].value_counts()).fillna(0)
+    cold, tail = expected == 0, expected <= tables.tail_max_count
+    name = np.select([cold, tail], [ItemSlice.COLD.value, ItemSlice.TAIL.value], ItemSlice.HEAD.value)
+    return tables.items.assign(expected=name)[tables.items[Columns.SLICE] != name]
+
+
+def items_with_wrong_availability(tables: SplitTables) -> pd.DataFrame:
+    """Items whose first engagement, or the earlier of it and the creation time, is not what the table says."""
+    items = tables.items
+    first = items[Columns.ITEM].map(tables.interactions.groupby(Columns.ITEM)[Columns.TIMESTAMP].min())
+    available = pd.concat([items[Columns.CREATED_AT], first], axis=1).min(axis=1)
+    wrong = ~(_same(items[FIRST_ENGAGED_AT], first) & _same(items[Columns.AVAILABLE_AT], available))
+    return items.assign(expected_first=first, expected_available=available)[wrong]
+
+
+def _same(left: pd.Series, right: pd.Series) -> pd.Series:
+    return (left == right) | (left.isna() & right.isna())
+
+
+def cases_with_wrong_engagements_seen(tables: SplitTables) -> pd.DataFrame:
+    return _cases_unlike(tables, Columns.ENGAGEMENTS_SEEN, _strictly_earlier(tables.interactions, [Columns.ITEM]))
+
+
+def cases_with_wrong_repeat(tables: SplitTables) -> pd.DataFrame:
+    return _cases_unlike(
+        tables, Columns.IS_REPEAT, _strictly_earlier(tables.interactions, [Columns.USER, Columns.ITEM]) > 0
+    )
+
+
+def cases_with_wrong_user_in_train(tables: SplitTables) -> pd.DataFrame:
+    return _cases_unlike(
+        tables, Columns.USER_IN_TRAIN, tables.interactions[Columns.USER].isin(tables.past[Columns.USER])
+    )
+
+
+def _strictly_earlier(rows: pd.DataFrame, keys: list[str]) -> pd.Series:
+    """For each engagement, those of the same keys at strictly earlier times: equal times share the lowest rank."""
+    return rows.groupby(keys)[Columns.TIMESTAMP].rank(method="min").astype(np.int64) - 1
+
+
+def _cases_unlike(tables: SplitTables, column: str, expected: pd.Series) -> pd.DataFrame:
+    """Cases whose ``column`` differs from what ``expected`` gives for their engagement, or that have no engagement."""
+    by_row = pd.Series(expected.to_numpy(), index=tables.interactions[Columns.SOURCE_ROW])
+    cases = tables.test_cases
+    found = cases[Columns.SOURCE_ROW].map(by_row[~by_row.index.duplicated()])
+    return cases.assign(expected=found)[cases[column].astype(object) != found.astype(object)]
+
+
+def cases_with_wrong_slice(tables: SplitTables) -> pd.DataFrame:
+    expected = tables.test_cases[Columns.ITEM].map(tables.items.set_index(Columns.ITEM)[Columns.SLICE])
+    return tables.test_cases.assign(expected=expected)[tables.test_cases[Columns.SLICE] != expected]
+
+
+def cases_with_wrong_refresh(tables: SplitTables) -> pd.DataFrame:
+    """Cases not refreshed at the start of their own UTC day: a later refresh would know the event itself."""
+    expected = tables.test_cases[Columns.TIMESTAMP].dt.floor("D")
+    return tables.test_cases.assign(expected=expected)[tables.test_cases[Columns.REFRESH_AT] != expected]
+
+
+def cases_with_wrong_catalog(tables: SplitTables) -> pd.DataFrame:
+    cases = tables.test_cases
+    available = cases[Columns.ITEM].map(tables.items.set_index(Columns.ITEM)[Columns.AVAILABLE_AT])
+    return cases.assign(available_at=available)[cases[Columns.ON_CATALOG] != (available <= cases[Columns.REFRESH_AT])]

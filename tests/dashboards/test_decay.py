@@ -1,0 +1,48 @@
+"""The decay figure: deterministic bytes that depend on what is drawn."""
+
+import io
+
+import matplotlib.image
+import pandas as pd
+import pytest
+
+from assets.evaluation.slices import metrics_frame
+from dashboards.decay import COLORS, MARKERS, decay_png
+from tests.assets.evaluation.toy import random_ranks
+
+METRICS = metrics_frame(pd.concat([random_ranks("a"), random_ranks("b", shift=4)]), (10,), 20, 0)
+SHOWN = [("hr", 10), ("ndcg", 10)]
+
+
+def png(metrics: pd.DataFrame = METRICS, floors: tuple[str, ...] = ("b",), min_cases: int = 1, **options: str) -> bytes:
+    return decay_png(metrics, ["a", "b"], floors, SHOWN, min_cases, options.get("title", "toy"))
+
+
+@pytest.fixture(scope="module")
+def base() -> bytes:
+    return png()
+
+
+def test_equal_input_gives_equal_bytes_of_a_picture(base: bytes):
+    assert base == png(METRICS[METRICS["window"] != "all"])  # the interval over all windows is not drawn
+    height, width = matplotlib.image.imread(io.BytesIO(base)).shape[:2]
+    assert (height, width) == (781, 1430)
+
+
+def test_values_floors_and_few_cases_show(base: bytes):
+    moved = METRICS.assign(value=METRICS["value"] * 0.9)
+    assert len({base, png(moved), png(floors=()), png(min_cases=10_000), png(title="another")}) == 5
+
+
+def test_a_slice_without_cases_and_a_model_without_metrics_are_no_error():
+    without_cold = METRICS[METRICS["slice"] != "cold"]
+    assert decay_png(without_cold, ["a", "missing"], (), SHOWN, 1, "toy").startswith(b"\x89PNG")
+
+
+def test_nothing_to_draw_is_refused():
+    with pytest.raises(ValueError, match="no metric of any window"):
+        decay_png(METRICS, ["missing"], (), SHOWN, 1, "toy")
+
+
+def test_models_are_told_apart_by_more_than_color():
+    assert len(set(COLORS)) == len(COLORS) == len(MARKERS) == len(set(MARKERS))
