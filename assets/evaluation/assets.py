@@ -1,0 +1,147 @@
+"""Evaluation as assets: ranks per model, the tidy metrics, the leaderboard and the decay figure."""
+
+import base64
+import time
+
+import dagster as dg
+
+from assets import keys
+from assets.config import Settings
+from assets.storage import Storage
+from assets.training.registry import MODELS
+
+METRICS_SHOWN = 12
+
+
+def ranks_asset(model: str) -> dg.AssetsDefinition:
+    """The asset that ranks every test case with one model's checkpoint."""
+
+    @dg.asset(
+        key=keys.ranks(model),
+        deps=[keys.checkpoint(model), keys.TABLES],
+        group_name=keys.EVALUATION,
+        kinds={"torch", "parquet"},
+        owners=[keys.OWNER],
+        description=(
+            f"Where each test engagement's item came in {model}'s full ranking of the catalog at its refresh: one row "
+            "per case and protocol, weights frozen, every window."
+        ),
+    )
+    def rank(storage: dg.ResourceParam[Storage], settings: dg.ResourceParam[Settings]) -> dg.MaterializeResult:
+        from tqdm import tqdm
+
+        from assets.evaluation.files import ranks_path
+        from assets.evaluation.run import rank_model
+
+        with tqdm(desc=f"ranking {model}", unit=" cases", unit_scale=True, mininterval=1.0) as bar:
+
+            def advance(done: int, total: int) -> None:
+                bar.total = total
+                bar.update(done)
+
+            ranked = rank_model(storage, settings, model, advance)
+        info = ranked.info
+        return dg.MaterializeResult(
+            metadata={
+                "dagster/row_count": len(ranked.ranks),
+                "cases": info.cases,
+                "protocols": list(info.basis.protocols),
+                "repeats_dropped": info.repeats_dropped,
+                "off_catalog": info.off_catalog,
+                "without_history": int((~ranked.ranks["has_history"]).sum()),
+                "cases_per_second": round(ranked.cases_per_second),
+                "seconds": round(ranked.seconds, 2),
+                "tables_version": info.basis.tables,
+                "path": dg.MetadataValue.path(ranks_path(storage, model)),
+            }
+        )
+
+    return rank
+
+
+@dg.asset(
+    key=keys.METRICS,
+    deps=[keys.TABLES, *(keys.ranks(model) for model in MODELS)],
+    group_name=keys.EVALUATION,
+    kinds={"pandas", "parquet"},
+    owners=[keys.OWNER],
+    description=(
+        "Tidy metrics of the roster: a row per model, protocol, window, slice, metric and k, with a 95 % interval from "
+        "a bootstrap over users."
+    ),
+)
+def metrics(storage: dg.ResourceParam[Storage], settings: dg.ResourceParam[Settings]) -> dg.MaterializeResult:
+    from tqdm import tqdm
+
+    from assets.evaluation.run import gather_metrics
+    from assets.training.registry import roster
+
+    started = time.perf_counter()
+    models = roster(settings)
+    with tqdm(total=len(models), desc="bootstrap", unit=" models") as bar:
+        table = gather_metrics(storage, settings, lambda _: bar.update())
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": len(table),
+            "models": list(models),
+            "bootstrap_samples": settings.evaluation.bootstrap_samples,
+            "sample": dg.MetadataValue.md(table.head(METRICS_SHOWN).to_markdown(index=False)),
+            "seconds": round(time.perf_counter() - started, 2),
+            "path": dg.MetadataValue.path(storage.metrics),
+        }
+    )
+
+
+@dg.asset(
+    key=keys.LEADERBOARD,
+    deps=[keys.METRICS],
+    group_name=keys.EVALUATION,
+    kinds={"markdown"},
+    owners=[keys.OWNER],
+    description="Models compared over all windows under the headline protocol, floors marked; the best first.",
+)
+def leaderboard(storage: dg.ResourceParam[Storage], settings: dg.ResourceParam[Settings]) -> dg.MaterializeResult:
+    from assets.evaluation.run import build_leaderboard
+    from assets.storage import write_text
+
+    board = build_leaderboard(storage, settings)
+    path = write_text(storage.evaluation / "leaderboard.md", board.markdown())
+    write_text(storage.evaluation / "leaderboard.txt", board.text())
+    return dg.MaterializeResult(
+        metadata={"leaderboard": dg.MetadataValue.md(board.markdown()), "path": dg.MetadataValue.path(path)}
+    )
+
+
+@dg.asset(
+    key=keys.DECAY,
+    deps=[keys.METRICS],
+    group_name=keys.EVALUATION,
+    kinds={"matplotlib", "png"},
+    owners=[keys.OWNER],
+    description="Quality of frozen weights from window to window, per slice, with 95 % intervals; floors dashed.",
+)
+def decay(storage: dg.ResourceParam[Storage], settings: dg.ResourceParam[Settings]) -> dg.MaterializeResult:
+    from assets.evaluation.report import decay_table
+    from assets.evaluation.run import build_decay, floors
+    from assets.storage import write_bytes
+    from assets.training.registry import roster
+    from dashboards.decay import decay_png
+
+    result, protocol = build_decay(storage, settings), settings.evaluation.headline
+    title = f"{storage.dataset}: {protocol.user_history} user history, {protocol.item_embeddings} items"
+    png = decay_png(
+        result.metrics, roster(settings), floors(settings), result.shown, settings.evaluation.min_cases, title
+    )
+    path = write_bytes(storage.evaluation / "decay.png", png)
+    tables = [decay_table(result.metrics, result.relative, metric, k) for metric, k in result.shown]
+    figure = f"![{title}](data:image/png;base64,{base64.b64encode(png).decode()})"
+    return dg.MaterializeResult(
+        metadata={
+            "figure": dg.MetadataValue.md(figure),
+            "decay": dg.MetadataValue.md("\n\n".join(tables)),
+            "path": dg.MetadataValue.path(path),
+        }
+    )
+
+
+ASSETS: list[dg.AssetsDefinition] = [*(ranks_asset(model) for model in MODELS), metrics, leaderboard, decay]

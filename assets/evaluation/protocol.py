@@ -1,0 +1,147 @@
+"""Full-ranking evaluation of frozen weights: cases from the warehouse's table, ranked under every protocol.
+
+The rules, each decided here once:
+
+- **Case**: one test engagement. A *repeat* (its user engaged with the item strictly before) is dropped and counted,
+  because items seen are no candidates. Whatever else is hard to predict stays in.
+- **Engagement**: what the dataset's :class:`assets.config.EngagementRule` says; the tables hold nothing else.
+- **Catalog**: an item exists from its creation or, where that is unknown or later, its first engagement. Candidates of
+  a case are the items that exist at the case's refresh, the start of its UTC day.
+- **Off-catalog target**: its item joined after the refresh. Kept, scored by the vector it has at that refresh (an item
+  nobody engaged with yet), and counted (``on_catalog``). Dropping it would hide the coldest cases.
+- **Seen items**: what the user engaged with strictly before the case is excluded, under frozen histories too, since
+  serving always knows it. Engagements with equal timestamps do not know of each other.
+- **Ties**: averaged, as :mod:`assets.metrics` states; scores closer than :data:`assets.ranking.TIE_TOLERANCE` tie.
+- **Smoothing**: counts enter logarithms as ``count + smoothing``, so an item nobody engaged with is finite and below
+  every item with an engagement (:attr:`assets.config.EvaluationConfig.smoothing`).
+- **Users without history** (as of what the protocol lets the model know): ranked by decayed popularity, whatever the
+  model, and reported as their own slice. ``overall`` and the item slices leave them out, ``all_users`` has them.
+  Under frozen histories more users have none, so ``overall`` of two protocols holds different cases, ``all_users``
+  the same.
+- **Frozen and rolling, frozen and refreshed**: a user's history ends at the cutoff or just before the case; item
+  vectors are made from the engagements before the cutoff or before each case's refresh. Weights never change.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from assets.config import Protocol
+from assets.ranking import Cases, Recommender, rank_cases
+from assets.schema import Columns
+from assets.stream import DatasetTables, Int
+
+FULL_RANKING = "full"
+"""Value of column ``protocol``: every candidate of the catalog is ranked, none is sampled."""
+
+RUN_COLUMNS = ("dataset", "model", "seed", "protocol", "user_history", "item_embeddings")
+"""What identifies one run of one protocol in the ranks and the metrics."""
+
+CASE_COLUMNS = (
+    Columns.USER,
+    Columns.ITEM,
+    Columns.SOURCE_ROW,
+    Columns.WINDOW,
+    Columns.SLICE,
+    Columns.ENGAGEMENTS_SEEN,
+    Columns.ON_CATALOG,
+)
+
+
+@dataclass(frozen=True)
+class CaseSet:
+    """Cases to rank, in time order, and the labels they are reported by.
+
+    Attributes:
+        cases: [C] universe rows and instants.
+        labels: [C] rows of :data:`CASE_COLUMNS`.
+        repeats_dropped: test engagements left out, because the user had engaged with the item before.
+    """
+
+    cases: Cases
+    labels: pd.DataFrame
+    repeats_dropped: int
+
+    def __len__(self) -> int:
+        return len(self.cases)
+
+    @property
+    def off_catalog(self) -> int:
+        """Cases whose item joined the catalog after their refresh."""
+        return int((~self.labels[Columns.ON_CATALOG]).sum())
+
+
+def build_cases(test_cases: pd.DataFrame, tables: DatasetTables) -> CaseSet:
+    """Cases of the exported ``test_cases`` table.
+
+    Raises:
+        KeyError: naming a user or item that has no row in its own table.
+        ValueError: when no case is left to rank.
+    """
+    kept = test_cases[~test_cases[Columns.IS_REPEAT].to_numpy(dtype=bool)]
+    kept = kept.sort_values([Columns.TIMESTAMP, Columns.SOURCE_ROW], kind="stable", ignore_index=True)
+    if kept.empty:
+        raise ValueError(f"none of {len(test_cases)} test engagements is a case: is the test period empty?")
+    cases = Cases(
+        users=_rows(kept[Columns.USER], pd.Index(tables.users[Columns.USER])),
+        items=_rows(kept[Columns.ITEM], pd.Index(tables.catalog.item_ids)),
+        timestamps=kept[Columns.TIMESTAMP].to_numpy(dtype="datetime64[us]"),
+        refresh_at=kept[Columns.REFRESH_AT].to_numpy(dtype="datetime64[us]"),
+    )
+    return CaseSet(cases, kept[list(CASE_COLUMNS)], len(test_cases) - len(kept))
+
+
+def _rows(values: pd.Series, universe: pd.Index) -> Int:
+    rows = universe.get_indexer(pd.Index(values)).astype(np.int64)
+    if (rows < 0).any():
+        missing = values.iloc[int(np.flatnonzero(rows < 0)[0])]
+        raise KeyError(f"test_cases: {values.name} {missing!r} has no row in its own table; rebuild the tables")
+    return rows
+
+
+def rank_under_protocols(
+    model: Recommender,
+    fallback: Recommender,
+    case_set: CaseSet,
+    tables: DatasetTables,
+    protocols: Sequence[Protocol],
+    identity: dict[str, str | int],
+    progress: Callable[[int], None] = lambda _: None,
+) -> pd.DataFrame:
+    """Rank every case under every protocol.
+
+    Args:
+        fallback: ranks for users without history.
+        identity: ``dataset``, ``model`` and ``seed``, written on every row.
+        progress: called with the number of cases done since the last call; in all, cases times protocols.
+
+    Returns:
+        One row per protocol and case: :data:`RUN_COLUMNS`, :data:`CASE_COLUMNS`, has_history, above, tied.
+    """
+    runs = []
+    for protocol in protocols:
+        ranks = rank_cases(
+            model, fallback, case_set.cases, tables.stream, tables.catalog, protocol, tables.cutoff, progress
+        )
+        run = case_set.labels.assign(
+            **identity,
+            protocol=FULL_RANKING,
+            user_history=protocol.user_history.value,
+            item_embeddings=protocol.item_embeddings.value,
+            has_history=ranks.has_history,
+            above=ranks.above,
+            tied=ranks.tied,
+        )
+        runs.append(run[[*RUN_COLUMNS, *CASE_COLUMNS, "has_history", "above", "tied"]])
+    return pd.concat(runs, ignore_index=True)
+
+
+def of_protocol(frame: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
+    """Rows of a ranks or metrics frame that belong to one protocol of full ranking."""
+    return frame[
+        (frame["protocol"] == FULL_RANKING)
+        & (frame["user_history"] == protocol.user_history.value)
+        & (frame["item_embeddings"] == protocol.item_embeddings.value)
+    ]
