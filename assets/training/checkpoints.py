@@ -1,0 +1,176 @@
+"""Checkpoints: safetensors weights, id maps as Parquet, and a JSON manifest that names them by digest.
+
+Nothing is ever unpickled. File names carry digests and the manifest is replaced last, so a reader finds the old
+checkpoint or the new one, whole; what the new manifest does not name is removed after.
+"""
+
+import hashlib
+import json
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import safetensors.torch
+from pydantic import TypeAdapter
+
+from assets.config import PROJECT_ROOT
+from assets.idmap import IdMap
+from assets.ranking import Recommender
+from assets.storage import Storage, file_digest, write_bytes, write_json
+from assets.stream import DatasetTables
+from assets.training.counting import CountConfig, CountingRecommender
+from assets.training.encoding import Encodings, Universe
+from assets.training.presets import PRESETS
+from assets.training.recommender import NetRecommender
+from assets.training.train import Trained
+from models.registry import build_net
+
+MANIFEST: Final = "manifest.json"
+FORMAT: Final = 1
+LIBRARIES: Final = ("torch", "lightning", "numpy", "pandas", "safetensors")
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint is missing, incomplete, damaged, or made for other tables; the message says what to do."""
+
+
+def tables_version(storage: Storage) -> str:
+    """Version of the exported tables: the export's manifest says it, else it is the digest of the files' digests."""
+    manifest = storage.tables / MANIFEST
+    if manifest.exists():
+        return str(json.loads(manifest.read_text(encoding="utf-8"))["version"])
+    digests = [f"{path.name} {file_digest(path)}" for path in sorted(storage.tables.glob("*.parquet"))]
+    if not digests:
+        raise FileNotFoundError(f"{storage.tables} holds no tables: materialize transforms/tables first (`thaw run`)")
+    return hashlib.sha256("\n".join(digests).encode()).hexdigest()
+
+
+def git_revision() -> str:
+    """The checked-out commit of the project, or ``unknown`` outside a repository."""
+    command = ["git", "-C", str(PROJECT_ROOT), "rev-parse", "HEAD"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return done.stdout.strip()
+
+
+def save_checkpoint(storage: Storage, trained: Trained) -> Path:
+    """Write the checkpoint of ``(trained.model, trained.seed)`` and return its folder."""
+    folder = storage.checkpoint(trained.model, trained.seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    manifest = {
+        "format": FORMAT,
+        "model": trained.model,
+        "kind": trained.kind,
+        "seed": trained.seed,
+        "config": trained.config,
+        "metrics": trained.metrics,
+        "history": trained.history,
+        "best_epoch": trained.best_epoch,
+        "bounds": trained.bounds,
+        "data_version": tables_version(storage),
+        "git_revision": git_revision(),
+        "libraries": {name: version(name) for name in LIBRARIES},
+        "weights": _save_weights(folder, trained),
+        "id_maps": _save_maps(folder, trained),
+    }
+    write_json(folder / MANIFEST, manifest)
+    named = {MANIFEST, *_files(manifest)}
+    for path in folder.iterdir():
+        if path.name not in named:
+            path.unlink()
+    return folder
+
+
+def _save_weights(folder: Path, trained: Trained) -> dict[str, str] | None:
+    if trained.weights is None:
+        return None
+    content = safetensors.torch.save(trained.weights)
+    digest = hashlib.sha256(content).hexdigest()
+    return {"file": write_bytes(folder / f"weights-{digest[:16]}.safetensors", content).name, "sha256": digest}
+
+
+def _save_maps(folder: Path, trained: Trained) -> dict[str, dict[str, Any]]:
+    entries: dict[str, dict[str, Any]] = {}
+    for name, id_map in (trained.encodings.maps if trained.encodings else {}).items():
+        # Feature names are the source's; the file is numbered, so that no name can be an unfit file name.
+        file = f"ids-{len(entries)}-{id_map.digest[:16]}.parquet"
+        id_map.save(folder / file)
+        entries[name] = {"file": file, "digest": id_map.digest, "ids": len(id_map.ids)}
+    return entries
+
+
+def _files(manifest: dict[str, Any]) -> list[str]:
+    weights = [manifest["weights"]["file"]] if manifest["weights"] else []
+    return weights + [entry["file"] for entry in manifest["id_maps"].values()]
+
+
+def read_manifest(storage: Storage, model: str, seed: int) -> dict[str, Any]:
+    """The manifest of a checkpoint.
+
+    Raises:
+        CheckpointError: when there is none, or one of another format.
+    """
+    path = storage.checkpoint(model, seed) / MANIFEST
+    if not path.exists():
+        raise CheckpointError(f"{path} does not exist: materialize training/{model} with seed {seed} first")
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(f"{path} is not JSON ({error}): materialize training/{model} again") from error
+    if manifest.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{path} has format {manifest.get('format')!r}, this version reads {FORMAT}:"
+            f" materialize training/{model} again"
+        )
+    return manifest
+
+
+def load_recommender(storage: Storage, model: str, seed: int, tables: DatasetTables) -> Recommender:
+    """The checkpoint as a recommender over ``tables``.
+
+    Raises:
+        CheckpointError: when it is missing, incomplete, damaged, or was made for another version of the tables.
+    """
+    manifest = read_manifest(storage, model, seed)
+    folder = storage.checkpoint(model, seed)
+    current = tables_version(storage)
+    if manifest["data_version"] != current:
+        raise CheckpointError(
+            f"{folder} was trained on tables {manifest['data_version'][:12]}, the tables are now {current[:12]}:"
+            f" materialize training/{model} again"
+        )
+    if missing := [name for name in _files(manifest) if not (folder / name).exists()]:
+        raise CheckpointError(f"{folder} lacks {missing[0]}: materialize training/{model} again")
+    return _load_counting(manifest) if manifest["kind"] == "counting" else _load_net(folder, manifest, tables)
+
+
+def _load_counting(manifest: dict[str, Any]) -> CountingRecommender:
+    config = {name: value for name, value in manifest["config"].items() if name != "smoothing"}
+    adapter: TypeAdapter[CountConfig] = TypeAdapter(CountConfig)
+    cutoff = np.datetime64(manifest["bounds"]["cutoff"], "us")
+    return CountingRecommender(adapter.validate_python(config), manifest["config"]["smoothing"], cutoff)
+
+
+def _load_net(folder: Path, manifest: dict[str, Any], tables: DatasetTables) -> NetRecommender:
+    model = manifest["model"]
+    path = folder / manifest["weights"]["file"]
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != manifest["weights"]["sha256"]:
+        raise CheckpointError(
+            f"{path} is damaged (its digest is not the manifest's): materialize training/{model} again"
+        )
+    encodings = Encodings.from_maps({name: _load_map(folder, entry) for name, entry in manifest["id_maps"].items()})
+    net = build_net(model, type(PRESETS[model])(**manifest["config"]).net, encodings.sizes)  # type: ignore[union-attr]
+    net.load_state_dict(safetensors.torch.load(content))
+    return NetRecommender(net, Universe.encode(encodings, tables))
+
+
+def _load_map(folder: Path, entry: dict[str, Any]) -> IdMap:
+    id_map = IdMap.load(folder / entry["file"])
+    if id_map.digest != entry["digest"]:
+        raise CheckpointError(f"{folder / entry['file']} is damaged: materialize the training asset of {folder} again")
+    return id_map

@@ -1,0 +1,182 @@
+"""From source ids and feature values to a net's dense ids, fitted on training engagements only."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Self
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from assets.idmap import OOV, IdMap
+from assets.schema import Columns
+from assets.stream import PADDING, DatasetTables, EngagementStream, Int
+from models.base import Features, Sizes
+
+FIRST_ENGAGED_AT: Final = "first_engaged_at"
+ITEM_COLUMNS: Final = (
+    Columns.ITEM,
+    Columns.TITLE,
+    Columns.CREATED_AT,
+    Columns.AVAILABLE_AT,
+    FIRST_ENGAGED_AT,
+    Columns.TRAIN_COUNT,
+    Columns.SLICE,
+)
+USER_COLUMNS: Final = (Columns.USER, Columns.TRAIN_COUNT)
+"""Columns of the exported tables that are not features: every other column is one."""
+
+MIN_VALUE_COUNT: Final = 2
+"""A feature value that fewer training rows have is OOV: one row's own value is its id once more (ML-100K has 795 zip
+codes for 943 users), and the OOV row gets trained by such values."""
+
+
+@dataclass(frozen=True)
+class Encodings:
+    """Id maps and feature vocabularies; part of every checkpoint.
+
+    Attributes:
+        users: known user ids.
+        items: known item ids.
+        user_features: feature name -> known values.
+        item_features: feature name -> known values.
+    """
+
+    users: IdMap
+    items: IdMap
+    user_features: Mapping[str, IdMap]
+    item_features: Mapping[str, IdMap]
+
+    @classmethod
+    def fit(cls, tables: DatasetTables, known: EngagementStream) -> Self:
+        """Number the users and items of ``known``, and the feature values of exactly those users and items."""
+        users = tables.users.iloc[np.unique(known.users)]
+        items = tables.catalog.frame.iloc[np.unique(known.items)]
+        return cls(
+            users=IdMap.fit(users[Columns.USER]),
+            items=IdMap.fit(items[Columns.ITEM]),
+            user_features=_vocabularies(users, USER_COLUMNS),
+            item_features=_vocabularies(items, ITEM_COLUMNS),
+        )
+
+    @property
+    def sizes(self) -> Sizes:
+        return Sizes(
+            users=self.users.size,
+            items=self.items.size,
+            user_features={name: values.size for name, values in self.user_features.items()},
+            item_features={name: values.size for name, values in self.item_features.items()},
+        )
+
+    @property
+    def maps(self) -> dict[str, IdMap]:
+        """Every map by a name that is unique and fit for a file: ``users``, ``items``, ``user_feature-<name>`` …."""
+        return {
+            "users": self.users,
+            "items": self.items,
+            **{f"user_feature-{name}": values for name, values in self.user_features.items()},
+            **{f"item_feature-{name}": values for name, values in self.item_features.items()},
+        }
+
+    @classmethod
+    def from_maps(cls, maps: Mapping[str, IdMap]) -> Self:
+        """Inverse of :attr:`maps`."""
+        return cls(
+            users=maps["users"],
+            items=maps["items"],
+            user_features=_with_prefix(maps, "user_feature-"),
+            item_features=_with_prefix(maps, "item_feature-"),
+        )
+
+
+def _with_prefix(maps: Mapping[str, IdMap], prefix: str) -> dict[str, IdMap]:
+    return {name.removeprefix(prefix): values for name, values in maps.items() if name.startswith(prefix)}
+
+
+def feature_columns(frame: pd.DataFrame, others: tuple[str, ...]) -> list[str]:
+    """Names of the feature columns, sorted."""
+    return sorted(str(name) for name in frame.columns if name not in others)
+
+
+def _vocabularies(frame: pd.DataFrame, others: tuple[str, ...]) -> dict[str, IdMap]:
+    """Per feature the values to know; a feature without any tells these rows nothing and is left out."""
+    fitted = {name: _vocabulary(frame[name]) for name in feature_columns(frame, others)}
+    return {name: values for name, values in fitted.items() if values.ids}
+
+
+def _vocabulary(values: pd.Series) -> IdMap:
+    rows = values.reset_index(drop=True).explode().dropna().reset_index().drop_duplicates()  # a value once per row
+    counts = rows[values.name].value_counts()
+    return IdMap.fit(counts.index[counts >= MIN_VALUE_COUNT])
+
+
+@dataclass(frozen=True)
+class Universe:
+    """Every universe row of a dataset under one checkpoint's encodings.
+
+    Attributes:
+        user_ids: [U] dense ids, OOV for users the checkpoint was not trained on.
+        item_ids: [N] dense ids, likewise.
+        user_features: name -> [U, S] value ids.
+        item_features: name -> [N, S] value ids; an item without an id still has its features.
+    """
+
+    user_ids: Tensor
+    item_ids: Tensor
+    user_features: Features
+    item_features: Features
+
+    @classmethod
+    def encode(cls, encodings: Encodings, tables: DatasetTables) -> Self:
+        """Encode every user and item of ``tables``.
+
+        Raises:
+            ValueError: naming a feature column that the encodings have and the tables lack.
+        """
+        users, items = tables.users, tables.catalog.frame
+        return cls(
+            user_ids=torch.from_numpy(encodings.users.encode(users[Columns.USER])),
+            item_ids=torch.from_numpy(encodings.items.encode(items[Columns.ITEM])),
+            user_features=_encode_features(users, encodings.user_features, "users"),
+            item_features=_encode_features(items, encodings.item_features, "items"),
+        )
+
+
+def _encode_features(frame: pd.DataFrame, vocabularies: Mapping[str, IdMap], table: str) -> Features:
+    if missing := [name for name in vocabularies if name not in frame]:
+        raise ValueError(f"table {table!r} lacks the feature column {missing[0]!r} that the model was trained with")
+    return {name: torch.from_numpy(encode_lists(frame[name], values)) for name, values in vocabularies.items()}
+
+
+def encode_lists(column: pd.Series, vocabulary: IdMap) -> Int:
+    """[N, S] value ids of a column of lists, left-aligned, padding behind; S is the longest list, at least 1.
+
+    A missing or empty list becomes the one value OOV; a null inside a list is no value.
+    """
+    flat = column.reset_index(drop=True).explode().dropna()
+    rows = flat.index.to_numpy(dtype=np.int64)
+    lengths = np.bincount(rows, minlength=len(column))
+    slots = np.arange(len(flat)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    encoded = np.full((len(column), max(1, int(lengths.max(initial=0)))), PADDING, dtype=np.int64)
+    encoded[rows, slots] = vocabulary.encode(flat)
+    encoded[lengths == 0, 0] = OOV
+    return encoded
+
+
+def features_by_dense_id(ids: Tensor, features: Features, rows: int) -> Features:
+    """[rows, S] per feature name: each known id's features at its dense id; row OOV has no values.
+
+    Args:
+        ids: [N] dense ids of universe rows.
+        features: name -> [N, S] by universe row.
+        rows: known ids and OOV.
+    """
+    known = ids != OOV
+    tables = {}
+    for name, values in features.items():
+        table = torch.full((rows, values.shape[1]), PADDING, dtype=torch.int64)
+        table[OOV, 0] = OOV
+        table[ids[known]] = values[known]
+        tables[name] = table
+    return tables

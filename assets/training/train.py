@@ -1,0 +1,138 @@
+"""The training protocol: select on the end of train time, then refit on all of it.
+
+1. Fit on the engagements before the validation tail; after each epoch rank the tail; stop early; note the best epoch.
+2. Refit from the same seed on everything before the cutoff, for that many epochs. This is the checkpoint.
+
+Id maps and vocabularies of each phase hold only what that phase trains on. Both phases get
+:func:`assets.training.past.before_cutoff`'s tables and so cannot see the future.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from assets.config import Settings
+from assets.ranking import Recommender
+from assets.stream import DatasetTables, EngagementStream
+from assets.training.counting import CountConfig, CountingRecommender
+from assets.training.encoding import Encodings, Universe
+from assets.training.loop import Fitted, Validate, fit, resolve_device, seeded
+from assets.training.past import before_cutoff
+from assets.training.presets import FitPreset, preset
+from assets.training.recommender import NetRecommender
+from assets.training.registry import MODELS
+from assets.training.validation import NDCG, Validator, validator
+from models.base import Net
+from models.registry import build_net
+
+History = list[dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a checkpoint is made of.
+
+    Attributes:
+        model: registered name.
+        kind: ``net`` or ``counting``.
+        seed: of the training.
+        config: the preset, or the counting configuration with its smoothing, as JSON values.
+        metrics: ``validation``: of the first phase's best epoch; of the counts for a counting model.
+        history: per phase (``fit``, ``refit``), per epoch; empty for a counting model.
+        best_epoch: epochs of the refit; 0 for a counting model.
+        bounds: ``cutoff`` and ``validation_start``, ISO 8601.
+        encodings: of the refit.
+        weights: of the refit, by name.
+    """
+
+    model: str
+    kind: str
+    seed: int
+    config: dict[str, Any]
+    metrics: dict[str, dict[str, float]]
+    history: dict[str, History]
+    best_epoch: int
+    bounds: dict[str, str]
+    encodings: Encodings | None = None
+    weights: dict[str, Tensor] | None = None
+
+
+def train(model: str, tables: DatasetTables, settings: Settings) -> Trained:
+    """Train or configure one registered model.
+
+    Raises:
+        ConfigError: for hyper-parameters that do not exist.
+        ValueError: when there is nothing to train or validate on.
+    """
+    config = preset(model, settings.training)
+    past = before_cutoff(tables)
+    check = validator(past, settings.training.seed)
+    if isinstance(config, FitPreset):
+        return _train_net(model, config, past, check, settings)
+    return _count(model, config, past, check, settings)
+
+
+def _bounds(past: DatasetTables) -> dict[str, str]:
+    return {"cutoff": str(past.cutoff), "validation_start": str(past.validation_start)}
+
+
+def _count(model: str, config: CountConfig, past: DatasetTables, check: Validator, settings: Settings) -> Trained:
+    smoothing = settings.evaluation.smoothing
+    selected = CountingRecommender(config, smoothing, past.validation_start)
+    return Trained(
+        model=model,
+        kind=MODELS[model].kind,
+        seed=settings.training.seed,
+        config={**config.model_dump(mode="json"), "smoothing": smoothing},
+        metrics={"validation": check(selected)},
+        history={"fit": [], "refit": []},
+        best_epoch=0,
+        bounds=_bounds(past),
+    )
+
+
+def _train_net(model: str, config: FitPreset, past: DatasetTables, check: Validator, settings: Settings) -> Trained:
+    phase = _Phase(model, config, past, settings)
+    selected, _ = phase.run(past.stream.before(past.validation_start), config.max_epochs, check)
+    final, encodings = phase.run(past.stream, selected.best_epoch, None)
+    best = selected.best
+    return Trained(
+        model=model,
+        kind=MODELS[model].kind,
+        seed=settings.training.seed,
+        config=config.model_dump(mode="json"),
+        metrics={"validation": {name: value for name, value in best.items() if name not in {"epoch", "loss"}}},
+        history={"fit": selected.history, "refit": final.history},
+        best_epoch=selected.best_epoch,
+        bounds=_bounds(past),
+        encodings=encodings,
+        weights={name: value.detach().cpu().contiguous() for name, value in final.net.state_dict().items()},
+    )
+
+
+@dataclass(frozen=True)
+class _Phase:
+    model: str
+    config: FitPreset
+    past: DatasetTables
+    settings: Settings
+
+    def run(self, known: EngagementStream, epochs: int, check: Validator | None) -> tuple[Fitted, Encodings]:
+        """Encode and fit on ``known``, from the seed, validating with ``check`` if there is one."""
+        seed, device = self.settings.training.seed, resolve_device(self.settings.training.device)
+        encodings = Encodings.fit(self.past, known)
+        universe = Universe.encode(encodings, self.past)
+        with seeded(seed, device, self.config.threads):
+            net = build_net(self.model, self.config.net, encodings.sizes)
+            batches = self.config.batches(known, encodings, universe, seed)
+            validate = _validate(check, universe) if check is not None else None
+            return fit(net, batches, self.config, device, epochs, validate, NDCG), encodings
+
+
+def _validate(check: Validator, universe: Universe) -> Validate:
+    def run(net: Net) -> dict[str, float]:
+        recommender: Recommender = NetRecommender(net, universe)
+        return check(recommender)
+
+    return run

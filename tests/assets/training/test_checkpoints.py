@@ -1,0 +1,149 @@
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from assets.config import Settings
+from assets.idmap import IdMap
+from assets.storage import Storage, write_json
+from assets.stream import DatasetTables, load_tables
+from assets.training.checkpoints import (
+    CheckpointError,
+    git_revision,
+    load_recommender,
+    read_manifest,
+    save_checkpoint,
+    tables_version,
+)
+from assets.training.train import Trained, train
+from tests.assets.training.conftest import ROWS
+from tests.support import interactions_frame, write_tables
+
+TINY = {"dim": 4, "max_epochs": 2, "hidden": 4, "feature_dim": 2}
+
+
+@pytest.fixture(scope="module")
+def trained(tables: DatasetTables) -> Trained:
+    return train("two_tower", tables, Settings(training={"hyper_parameters": {"two_tower": TINY}, "seed": 3}))
+
+
+@pytest.fixture
+def saved(tmp_path: Path, trained: Trained) -> Storage:
+    storage = write_tables(
+        tmp_path,
+        interactions_frame(ROWS),
+        "2024-01-04",
+        "2024-01-03",
+        item_features={"genre": {}},
+        user_features={"city": {}},
+    )
+    save_checkpoint(storage, trained)
+    return storage
+
+
+def test_manifest_says_where_the_weights_come_from(saved: Storage, trained: Trained) -> None:
+    manifest = read_manifest(saved, "two_tower", 3)
+    assert manifest["model"] == "two_tower"
+    assert manifest["kind"] == "net"
+    assert manifest["seed"] == 3
+    assert manifest["config"]["net"]["dim"] == 4
+    assert manifest["bounds"] == {
+        "cutoff": "2024-01-04T00:00:00.000000",
+        "validation_start": "2024-01-03T00:00:00.000000",
+    }
+    assert manifest["data_version"] == tables_version(saved)
+    assert set(manifest["metrics"]["validation"]) == {"ndcg@10", "hr@10"}
+    assert len(manifest["history"]["fit"]) >= trained.best_epoch == len(manifest["history"]["refit"])
+    assert "torch" in manifest["libraries"]
+    assert manifest["id_maps"]["items"]["ids"] == 5
+    assert manifest["weights"]["sha256"][:16] in manifest["weights"]["file"]
+
+
+def test_a_new_checkpoint_replaces_the_old_one_whole(saved: Storage, trained: Trained) -> None:
+    folder = saved.checkpoint("two_tower", 3)
+    before = {path.name for path in folder.iterdir()}
+    assert trained.weights is not None
+    save_checkpoint(saved, replace(trained, weights={name: value + 1 for name, value in trained.weights.items()}))
+    after = {path.name for path in folder.iterdir()}
+    assert len(after) == len(before)
+    assert [name for name in before - after if not name.startswith("weights-")] == []
+    assert read_manifest(saved, "two_tower", 3)["weights"]["file"] in after
+
+
+def test_the_manifest_comes_last(saved: Storage, trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run killed before it leaves the old checkpoint loadable."""
+    old = read_manifest(saved, "two_tower", 3)
+
+    def killed(path: Path, value: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("assets.training.checkpoints.write_json", killed)
+    assert trained.weights is not None
+    with pytest.raises(KeyboardInterrupt):
+        save_checkpoint(saved, replace(trained, weights={name: value + 1 for name, value in trained.weights.items()}))
+    assert read_manifest(saved, "two_tower", 3) == old
+    load_recommender(saved, "two_tower", 3, load_tables(saved))
+
+
+def _flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+def _other_ids(path: Path) -> None:
+    IdMap(("x", "w", "v", "y", "z")).save(path)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "damage", "message"),
+    [
+        ("manifest.json", Path.unlink, "materialize training/two_tower with seed 3 first"),
+        ("manifest.json", lambda path: path.write_text("{"), "is not JSON"),
+        ("manifest.json", lambda path: write_json(path, {"format": 99}), "has format 99"),
+        ("weights-*", Path.unlink, "lacks weights-"),
+        ("weights-*", _flip, "is damaged"),
+        ("ids-0-*", Path.unlink, "lacks ids-0-"),
+        ("ids-1-*", _other_ids, "is damaged"),
+    ],
+)
+def test_what_is_wrong_is_named(saved: Storage, pattern: str, damage: Callable[[Path], object], message: str) -> None:
+    tables = load_tables(saved)
+    damage(next(saved.checkpoint("two_tower", 3).glob(pattern)))
+    with pytest.raises(CheckpointError, match=message):
+        load_recommender(saved, "two_tower", 3, tables)
+
+
+def test_other_tables_are_refused(saved: Storage) -> None:
+    tables = load_tables(saved)
+    write_json(saved.tables / "manifest.json", {"version": "f" * 64})
+    with pytest.raises(CheckpointError, match="the tables are now ffffffffffff: materialize training/two_tower again"):
+        load_recommender(saved, "two_tower", 3, tables)
+
+
+def test_version_is_the_exports_or_the_files(saved: Storage, tmp_path: Path) -> None:
+    first = tables_version(saved)
+    interactions = saved.read_table("interactions").assign(value=2.0)
+    interactions.to_parquet(saved.table("interactions"))
+    assert tables_version(saved) != first
+    write_json(saved.tables / "manifest.json", {"version": "abc"})
+    assert tables_version(saved) == "abc"
+    with pytest.raises(FileNotFoundError, match="materialize transforms/tables first"):
+        tables_version(Storage(tmp_path, "nothing"))
+
+
+def test_weights_are_not_pickled(saved: Storage, trained: Trained) -> None:
+    path = next(saved.checkpoint("two_tower", 3).glob("weights-*"))
+    size = int.from_bytes(path.read_bytes()[:8], "little")
+    header = json.loads(path.read_bytes()[8 : 8 + size])
+    assert trained.weights is not None
+    assert set(header) - {"__metadata__"} == set(trained.weights)
+    assert all(isinstance(value, torch.Tensor) for value in trained.weights.values())
+
+
+def test_git_revision_is_unknown_without_git(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    assert git_revision() == "unknown"

@@ -1,0 +1,88 @@
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from assets.idmap import IdMap
+from assets.stream import PADDING, DatasetTables
+from assets.training.encoding import Encodings, Universe, encode_lists, features_by_dense_id
+from assets.training.past import before_cutoff
+
+
+def test_the_past_holds_nothing_of_the_future(tables: DatasetTables) -> None:
+    past = before_cutoff(tables)
+    assert past.catalog.item_ids.tolist() == ["v", "w", "x", "y", "z"]
+    assert past.users["user_id"].tolist() == ["ann", "bob", "cat"]
+    assert len(past.stream) == len(past.interactions) == 10
+    assert past.stream.timestamps.max() < tables.cutoff
+    ids = past.catalog.item_ids[past.stream.items]
+    assert ids.tolist() == past.interactions["item_id"].tolist()
+
+
+def test_no_past_is_an_error(tables: DatasetTables) -> None:
+    with pytest.raises(ValueError, match="no engagement before the cutoff"):
+        before_cutoff(replace(tables, cutoff=np.datetime64("2020-01-01", "us")))
+
+
+def test_maps_hold_only_what_is_trained_on(tables: DatasetTables) -> None:
+    past = before_cutoff(tables)
+    first = Encodings.fit(past, past.stream.before(past.validation_start))
+    assert first.items.ids == ("w", "x", "y", "z")
+    assert first.users.ids == ("ann", "bob")
+    assert first.item_features["genre"].ids == ("a", "b")  # c is w's alone before the validation tail
+    assert first.user_features["city"].ids == ("oslo",)
+    second = Encodings.fit(past, past.stream)
+    assert second.items.ids == ("v", "w", "x", "y", "z")
+    assert second.item_features["genre"].ids == ("a", "b", "c")
+    assert second.sizes.items == 6
+    assert second.sizes.item_features == {"genre": 4}
+
+
+def test_a_feature_that_rows_do_not_share_is_left_out(tables: DatasetTables) -> None:
+    past = before_cutoff(tables)
+    past.users["zip"] = [["1"], ["2"], ["3", "3"]]
+    assert "zip" not in Encodings.fit(past, past.stream).user_features
+
+
+def test_maps_survive_by_name(tables: DatasetTables) -> None:
+    encodings = Encodings.fit(tables, tables.stream)
+    assert Encodings.from_maps(encodings.maps) == encodings
+
+
+def test_universe_maps_the_unknown_to_oov_but_keeps_its_features(tables: DatasetTables) -> None:
+    past = before_cutoff(tables)
+    encodings = Encodings.fit(past, past.stream)
+    universe = Universe.encode(encodings, tables)
+    rows = {item: row for row, item in enumerate(tables.catalog.item_ids)}
+    assert universe.item_ids[rows["future"]] == 0
+    assert universe.item_ids[[rows[item] for item in "vwxyz"]].tolist() == [1, 2, 3, 4, 5]
+    assert universe.item_features["genre"][rows["w"]].tolist() == [1, 3]
+    assert universe.item_features["genre"][rows["z"]].tolist() == [0, PADDING]
+    assert universe.item_features["genre"][rows["future"]].tolist() == [0, 0]
+    assert universe.user_ids[tables.users["user_id"].tolist().index("dan")] == 0
+
+
+def test_a_missing_feature_column_is_named(tables: DatasetTables) -> None:
+    encodings = Encodings.fit(tables, tables.stream)
+    without = replace(tables, users=tables.users.drop(columns="city"))
+    with pytest.raises(ValueError, match="'users' lacks the feature column 'city'"):
+        Universe.encode(encodings, without)
+
+
+def test_lists_are_left_aligned() -> None:
+    column = pd.Series(
+        [["b", "a"], None, [], [None, "a"], np.array(["zz", "b", "a"], dtype=object)], index=[9, 8, 7, 6, 5]
+    )
+    encoded = encode_lists(column, IdMap(("a", "b")))
+    assert encoded.tolist() == [[2, 1, -1], [0, -1, -1], [0, -1, -1], [1, -1, -1], [0, 2, 1]]
+
+
+def test_lists_of_nothing_have_one_slot() -> None:
+    assert encode_lists(pd.Series([[], None]), IdMap(("a",))).tolist() == [[0], [0]]
+
+
+def test_features_by_dense_id() -> None:
+    ids, values = torch.tensor([2, 0, 1]), {"genre": torch.tensor([[5, 6], [7, 8], [9, PADDING]])}
+    assert features_by_dense_id(ids, values, 3)["genre"].tolist() == [[0, PADDING], [9, PADDING], [5, 6]]
