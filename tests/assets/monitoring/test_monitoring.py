@@ -9,7 +9,7 @@ import pytest
 
 from assets import keys
 from assets.config import Settings
-from assets.monitoring.assets import DASHBOARD, dashboard, engagement_drift
+from assets.monitoring.assets import dashboard, engagement_drift
 from assets.monitoring.drift import score_board, summary_table
 from assets.monitoring.front import collect
 from assets.monitoring.places import front_path, report_path, summary_path
@@ -116,6 +116,6 @@ def test_front_page_links_what_there_is(storage: Storage, settings: Settings, dr
 
 
 def test_the_front_page_comes_after_what_it_shows() -> None:
-    deps = dashboard.asset_deps[dg.AssetKey(DASHBOARD)]
+    deps = dashboard.asset_deps[dg.AssetKey(keys.DASHBOARD)]
     shown = (keys.ENGAGEMENT_DRIFT, keys.DATA_DOCS, keys.DECAY, keys.LEADERBOARD)
     assert deps == {dg.AssetKey(key) for key in shown}

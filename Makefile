@@ -1,0 +1,54 @@
+# Every target is a thin line over a command that also works by itself; `make help` lists them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DATASET ?= simulated
+MODELS ?=
+PORT ?= 3000
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run ui test lint format lock bench clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(VENV)/.ready: requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	@echo "Installing the locked environment (about 2.4 GB, a few minutes) ..."
+	$(BIN)/python -m pip install -q --disable-pip-version-check "$$(grep -o '^torch==[^ ;]*' requirements.lock)"
+	$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+setup: $(VENV)/.ready ## make the environment from the lock
+	@$(BIN)/thaw setup
+
+run: setup ## materialize the whole graph: make run [DATASET=ml-100k] [MODELS=sasrec,decayed_popularity]
+	@$(BIN)/thaw run --dataset $(DATASET) $(if $(MODELS),--models $(MODELS))
+
+ui: setup ## Dagster's web server and daemon on this project: make ui [DATASET=...] [PORT=3000]
+	@$(BIN)/thaw ui --dataset $(DATASET) --port $(PORT)
+
+test: setup ## the default test suite
+	$(BIN)/python -m pytest
+
+lint: setup ## formatting, lint, types, import rules, dbt project
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/thaw setup --force
+
+format: setup ## format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: setup ## resolve pyproject.toml into requirements.lock again
+	$(BIN)/uv pip compile pyproject.toml -o requirements.lock --upgrade --quiet
+
+bench: setup ## measure speed and memory
+	$(BIN)/python benchmarks/evaluation.py
+	$(BIN)/python benchmarks/index.py
+
+clean: ## remove data, run history and caches (not the environment)
+	rm -rf data .dagster transforms/target transforms/logs .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

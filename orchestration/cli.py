@@ -1,0 +1,117 @@
+"""The ``thaw`` command. Every Makefile target is one of these."""
+
+import os
+import sys
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from assets.config import ConfigError, Settings, load_settings
+from orchestration.home import QUIET, prepare_home
+
+app = typer.Typer(
+    help="Thaw keeps new and long-tail items retrievable.", no_args_is_help=True, pretty_exceptions_enable=False
+)
+
+Dataset = Annotated[str | None, typer.Option(help="registered dataset; default: THAW_DATASET or 'simulated'")]
+Models = Annotated[str | None, typer.Option(help="comma-separated roster; default: THAW_MODELS or the default roster")]
+
+
+def _settings(dataset: str | None, models: str | None = None) -> Settings:
+    """Settings from the environment and the options; also exported, for the processes that Dagster starts."""
+    if dataset:
+        os.environ["THAW_DATASET"] = dataset
+    if models:
+        os.environ["THAW_MODELS"] = models
+    try:
+        settings = load_settings()
+        _check_names(settings)
+    except (ConfigError, ValueError) as error:
+        raise typer.BadParameter(str(error)) from error
+    return settings
+
+
+def _check_names(settings: Settings) -> None:
+    """Fail on an unknown dataset or model before anything heavy starts."""
+    from assets.ingestion.registry import find  # noqa: PLC0415 - keeps `thaw --help` fast
+    from assets.training.registry import roster  # noqa: PLC0415
+
+    find(settings.dataset)
+    roster(settings)
+
+
+@app.command()
+def setup(force: Annotated[bool, typer.Option(help="parse even if nothing changed")] = False) -> None:
+    """Prepare what loading the definitions needs: the manifest of the dbt project."""
+    os.environ.update(QUIET)
+    from assets.transforms.project import prepare_manifest  # noqa: PLC0415
+
+    prepare_manifest(force=force)
+
+
+@app.command()
+def run(
+    dataset: Dataset = None,
+    models: Models = None,
+    select: Annotated[
+        str | None, typer.Option(help="only these assets, in Dagster's selection syntax: 'group:evaluation'")
+    ] = None,
+) -> None:
+    """Materialize the whole graph, then print the leaderboard and the index's self-check."""
+    console = Console(highlight=False)
+    settings = _settings(dataset, models)
+    prepare_home(settings)
+    from orchestration.runner import run_graph  # noqa: PLC0415
+    from orchestration.summary import print_summary  # noqa: PLC0415
+
+    try:
+        outcome = run_graph(settings, select, console)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    if not outcome.success:
+        for step, message in outcome.failed_steps.items():
+            console.print(f"[red]{step}[/]", soft_wrap=True)
+            console.print(message, markup=False, soft_wrap=True)
+        for check in outcome.failed_checks:
+            console.print(f"[red]check failed[/] {check}", soft_wrap=True)
+        console.print(f"Run {outcome.run_id} failed. Details: thaw ui --dataset {settings.dataset}", soft_wrap=True)
+        raise typer.Exit(1)
+    print_summary(settings, console)
+
+
+@app.command()
+def ui(dataset: Dataset = None, models: Models = None, port: Annotated[int, typer.Option(min=1)] = 3000) -> None:
+    """Serve Dagster's UI and daemon on this project, on the loopback address, until interrupted."""
+    settings = _settings(dataset, models)
+    prepare_home(settings)
+    arguments = ["dev", "-m", "orchestration.definitions", "-h", "127.0.0.1", "-p", str(port)]
+    typer.echo(f"Dagster for {settings.dataset} at http://127.0.0.1:{port} (Ctrl-C stops it)")
+    os.execv(sys.executable, [sys.executable, "-m", "dagster", *arguments])
+
+
+@app.command()
+def datasets() -> None:
+    """List the registered datasets."""
+    from assets.ingestion.registry import DATASETS  # noqa: PLC0415
+
+    _table(["dataset", "licence"], [(name, adapter.licence) for name, adapter in DATASETS.items()])
+
+
+@app.command()
+def models() -> None:
+    """List the registered models; the default roster is marked."""
+    from assets.training.registry import DEFAULT_ROSTER, MODELS  # noqa: PLC0415
+
+    rows = [(name, entry.kind, "yes" if name in DEFAULT_ROSTER else "") for name, entry in MODELS.items()]
+    _table(["model", "kind", "default roster"], rows)
+
+
+def _table(headers: list[str], rows: list[tuple[Any, ...]]) -> None:
+    from tabulate import tabulate  # noqa: PLC0415
+
+    typer.echo(tabulate(rows, headers=headers))
+
+
+if __name__ == "__main__":
+    app()

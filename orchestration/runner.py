@@ -1,0 +1,68 @@
+"""Running the graph from the command line: in this process, on the persistent instance, with a summary at the end."""
+
+from dataclasses import dataclass
+
+import dagster as dg
+from rich.console import Console
+
+from assets.config import Settings
+from orchestration.definitions import build_definitions
+from orchestration.home import open_instance
+from orchestration.jobs import REFRESH_ALL
+from orchestration.progress import step_lines
+from orchestration.slots import free_dead_slots, process_tags
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: its id, whether it succeeded, and the keys of steps and checks that failed."""
+
+    run_id: str
+    success: bool
+    failed_steps: dict[str, str]
+    failed_checks: list[str]
+
+
+def run_graph(settings: Settings, selection: str | None, console: Console) -> Outcome:
+    """Materialize ``selection`` (Dagster's asset selection syntax; default: the whole roster graph).
+
+    Raises:
+        ValueError: when the selection holds no asset.
+    """
+    definitions = build_definitions(settings, progress=step_lines(console))
+    job = definitions.get_job_def(REFRESH_ALL)
+    chosen = None
+    if selection is not None:
+        graph = definitions.resolve_asset_graph()
+        chosen = list(dg.AssetSelection.from_string(selection).resolve(graph))
+        job = definitions.get_implicit_global_asset_job_def()
+        if not chosen:
+            raise ValueError(
+                f"--select {selection!r} holds no asset; try 'group:evaluation' or 'key:\"training/sasrec\"+'"
+            )
+    with open_instance(settings) as instance:
+        for run_id in free_dead_slots(instance):
+            console.print(f"run {run_id} had died: marked as failed, its place in the queue freed")
+        result = job.execute_in_process(
+            instance=instance,
+            asset_selection=chosen,
+            raise_on_error=False,
+            run_config={"loggers": {"progress": {}}},
+            tags={**process_tags(), "thaw/dataset": settings.dataset},
+        )
+    return _outcome(result)
+
+
+def _outcome(result: dg.ExecuteInProcessResult) -> Outcome:
+    failed = {}
+    for event in result.all_events:
+        if event.is_step_failure:
+            error = event.step_failure_data.error
+            cause = error.cause if error and error.cause else error
+            failed[event.step_key or "?"] = cause.message.strip() if cause else ""
+    checks = [
+        f"{check.asset_key.to_user_string()} · {check.check_name}"
+        for check in result.get_asset_check_evaluations()
+        if not check.passed and check.severity is dg.AssetCheckSeverity.ERROR
+    ]
+    return Outcome(result.run_id, result.success and not checks, failed, checks)

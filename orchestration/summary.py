@@ -1,0 +1,61 @@
+"""What ``thaw run`` prints at the end: the leaderboard, the index's self-check, and where to look next."""
+
+from pathlib import Path
+
+import dagster as dg
+from rich.console import Console
+
+from assets import keys
+from assets.config import Settings
+from assets.storage import Storage
+from orchestration.home import open_instance
+
+
+def print_summary(settings: Settings, console: Console) -> None:
+    """Print everything a run is for."""
+    storage = settings.storage
+    leaderboard = storage.evaluation / "leaderboard.txt"
+    with open_instance(settings) as instance:
+        index = index_lines(instance)
+    for part in (leaderboard.read_text(encoding="utf-8") if leaderboard.exists() else "", index):
+        if part:
+            console.print(f"\n{part}", markup=False, soft_wrap=True)
+    console.print(f"\n{next_steps(settings, storage)}", markup=False, soft_wrap=True)
+
+
+def next_steps(settings: Settings, storage: Storage) -> str:
+    """Where to look next; only files that exist are named."""
+    places = [
+        ("leaderboard", storage.evaluation / "leaderboard.md"),
+        ("decay figure", storage.evaluation / "decay.png"),
+        ("metrics", storage.metrics),
+        ("drift reports and every page", storage.dashboards / "index.html"),
+        ("data quality", storage.quality / "index.html"),
+    ]
+    lines = [f"  {name:<30}{_short(path, settings.home)}" for name, path in places if path.exists()]
+    lines.append(f"  {'lineage, runs, schedules':<30}make ui DATASET={settings.dataset}")
+    return "Where to look next\n" + "\n".join(lines)
+
+
+def index_lines(instance: dg.DagsterInstance) -> str:
+    """The latest index materialization's measurements as a line each; empty when there is none."""
+    event = instance.get_latest_materialization_event(dg.AssetKey(keys.ITEM_INDEX))
+    if event is None or event.asset_materialization is None:
+        return ""
+    scalars = {
+        name: value.value
+        for name, value in event.asset_materialization.metadata.items()
+        if isinstance(value, dg.IntMetadataValue | dg.FloatMetadataValue | dg.TextMetadataValue)
+    }
+    rows = [
+        f"  {name:<30}{value:.4g}" if isinstance(value, float) else f"  {name:<30}{value}"
+        for name, value in scalars.items()
+    ]
+    return "Index self-check\n" + "\n".join(rows)
+
+
+def _short(path: Path, home: Path) -> str:
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path.relative_to(home)) if path.is_relative_to(home) else str(path)

@@ -1,0 +1,99 @@
+"""The graph loads, is named as agreed, and every asset says what it is."""
+
+import dagster as dg
+import pytest
+
+from assets import keys
+from assets.config import load_settings
+from assets.training.registry import DEFAULT_ROSTER, MODELS
+from orchestration.definitions import build_definitions
+from orchestration.jobs import REFRESH_ALL, left_out
+
+DBT_KEYS = {
+    "staging/stg_interactions",
+    "staging/stg_items",
+    "staging/stg_users",
+    "splits/split_bounds",
+    "splits/interactions_split",
+    "slices/items",
+    "slices/users",
+    "slices/test_cases",
+    "slices/dataset_profile",
+    "histories/user_histories",
+    "histories/item_histories",
+}
+OTHER_KEYS = {
+    "ingestion/interactions",
+    "ingestion/items",
+    "ingestion/users",
+    "transforms/tables",
+    "quality/data_docs",
+    "evaluation/metrics",
+    "evaluation/leaderboard",
+    "evaluation/decay",
+    "serving/item_index",
+    "monitoring/engagement_drift",
+    "monitoring/dashboard",
+}
+
+
+@pytest.fixture(scope="module")
+def definitions() -> dg.Definitions:
+    return build_definitions(load_settings({}))
+
+
+def test_keys_are_the_agreed_ones(definitions: dg.Definitions) -> None:
+    graph = definitions.resolve_asset_graph()
+    per_model = {f"training/{model}" for model in MODELS} | {f"evaluation/{model}_ranks" for model in MODELS}
+    found = {key.to_user_string() for key in graph.materializable_asset_keys}
+    assert found == DBT_KEYS | OTHER_KEYS | per_model
+
+
+def test_every_asset_says_what_it_is(definitions: dg.Definitions) -> None:
+    for key in (graph := definitions.resolve_asset_graph()).materializable_asset_keys:
+        node = graph.get(key)
+        assert node.group_name == key.path[0], key
+        assert node.owners == [keys.OWNER], key
+        assert node.kinds, key
+        assert node.description, key
+
+
+def test_blocking_checks_stand_on_raw_and_exported_tables(definitions: dg.Definitions) -> None:
+    graph = definitions.resolve_asset_graph()
+    blocking = {key.asset_key.to_user_string() for key in graph.asset_check_keys if graph.get(key).blocking}
+    assert {"ingestion/interactions", "ingestion/items", "ingestion/users", "transforms/tables"} <= blocking
+
+
+def test_lineage_reaches_from_raw_data_to_the_index(definitions: dg.Definitions) -> None:
+    graph = definitions.resolve_asset_graph()
+    upstream = dg.AssetSelection.assets(dg.AssetKey(keys.ITEM_INDEX)).upstream().resolve(graph)
+    names = {key.to_user_string() for key in upstream}
+    assert {"ingestion/interactions", "splits/interactions_split", "transforms/tables", "training/sasrec"} <= names
+
+
+def test_every_op_that_opens_the_warehouse_is_in_its_pool(definitions: dg.Definitions) -> None:
+    graph = definitions.resolve_asset_graph()
+    for key in graph.materializable_asset_keys:
+        opens = key.to_user_string() in DBT_KEYS | {"transforms/tables"}
+        assert (graph.get(key).pools == {keys.WAREHOUSE_POOL}) == opens, key
+
+
+def test_the_job_leaves_out_models_that_are_not_in_the_roster() -> None:
+    settings = load_settings({"THAW_MODELS": "popularity"})
+    skipped = {"/".join(key) for key in left_out(settings)}
+    assert skipped == {
+        name for model in MODELS if model != "popularity" for name in (f"training/{model}", f"evaluation/{model}_ranks")
+    }
+    job = build_definitions(settings).get_job_def(REFRESH_ALL)
+    selected = {key.to_user_string() for key in job.asset_layer.executable_asset_keys}
+    assert "training/popularity" in selected
+    assert not selected & skipped
+
+
+def test_the_default_roster_is_the_documented_one() -> None:
+    assert DEFAULT_ROSTER == ("popularity", "recent_popularity", "decayed_popularity", "two_tower", "sasrec")
+
+
+def test_the_daily_schedule_runs_the_job(definitions: dg.Definitions) -> None:
+    schedule = definitions.get_schedule_def("daily_refresh")
+    assert (schedule.job_name, schedule.cron_schedule, schedule.execution_timezone) == (REFRESH_ALL, "0 3 * * *", "UTC")
