@@ -1,4 +1,8 @@
-"""The folder that holds Dagster's state (``.dagster/``) and the instance on it."""
+"""The folder that holds Dagster's state and the instance on it, one per dataset: ``.dagster/<dataset>/``.
+
+Asset keys do not name the dataset. On one shared instance the UI of one dataset would show the latest results of
+another; apart, runs, metadata and the warehouse's pool are those of one warehouse.
+"""
 
 import os
 from pathlib import Path
@@ -20,8 +24,8 @@ QUIET = {
 
 
 def prepare_home(settings: Settings) -> Path:
-    """Make ``.dagster/`` with its ``dagster.yaml`` (an existing one is left as it is) and point Dagster at it."""
-    home = settings.home / ".dagster"
+    """Make ``.dagster/<dataset>/`` and its ``dagster.yaml`` (an existing one is left as it is); point Dagster at it."""
+    home = settings.home / ".dagster" / settings.dataset
     if not (home / "dagster.yaml").exists():
         write_text(home / "dagster.yaml", TEMPLATE.read_text(encoding="utf-8"))
     os.environ.update(QUIET)

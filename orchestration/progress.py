@@ -21,7 +21,7 @@ class StepLines(logging.Handler):
         meta = getattr(record, "dagster_meta", None) or {}
         event = meta.get("dagster_event") if isinstance(meta, dict) else None
         if event is None:
-            if record.levelno >= logging.WARNING:
+            if record.levelno == logging.WARNING:  # errors are told once, at the end
                 self._console.print(f"  {record.levelname.lower()}: {record.getMessage()}", markup=False)
             return
         self._event(event)
