@@ -19,6 +19,21 @@ EVALUATION: Final = "evaluation"
 SERVING: Final = "serving"
 MONITORING: Final = "monitoring"
 
+STAGES: Final = (
+    INGESTION,
+    STAGING,
+    SPLITS,
+    SLICES,
+    HISTORIES,
+    TRANSFORMS,
+    QUALITY,
+    TRAINING,
+    EVALUATION,
+    SERVING,
+    MONITORING,
+)
+"""Every stage, in the order of the data; a stage is also an asset group."""
+
 RAW_INTERACTIONS: Final[Key] = [INGESTION, "interactions"]
 RAW_ITEMS: Final[Key] = [INGESTION, "items"]
 RAW_USERS: Final[Key] = [INGESTION, "users"]

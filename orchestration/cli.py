@@ -77,7 +77,7 @@ def run(
             console.print(f"[red]check failed[/] {check}", soft_wrap=True)
         console.print(f"Run {outcome.run_id} failed. Details: thaw ui --dataset {settings.dataset}", soft_wrap=True)
         raise typer.Exit(1)
-    print_summary(settings, console)
+    print_summary(settings, outcome.materialized, console)
 
 
 @app.command()

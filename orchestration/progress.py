@@ -21,8 +21,8 @@ class StepLines(logging.Handler):
         meta = getattr(record, "dagster_meta", None) or {}
         event = meta.get("dagster_event") if isinstance(meta, dict) else None
         if event is None:
-            if record.levelno == logging.WARNING:  # errors are told once, at the end
-                self._console.print(f"  {record.levelname.lower()}: {record.getMessage()}", markup=False)
+            if record.levelno in {logging.INFO, logging.WARNING}:  # errors are told once, at the end
+                self._console.print(f"  {_said(record, meta)}", markup=False, soft_wrap=True)
             return
         self._event(event)
 
@@ -38,6 +38,11 @@ class StepLines(logging.Handler):
             check = event.asset_check_evaluation_data
             if not check.passed:
                 self._console.print(f"[red]check failed[/]  {check.asset_key.to_user_string()} · {check.check_name}")
+
+
+def _said(record: logging.LogRecord, meta: dict[str, object]) -> str:
+    """The message as it was logged, without the run and step that Dagster puts before it."""
+    return str(meta.get("orig_message") or record.getMessage())
 
 
 def step_lines(console: Console) -> dg.LoggerDefinition:

@@ -1,5 +1,6 @@
 """Running the graph from the command line: in this process, on the persistent instance, with a summary at the end."""
 
+import warnings
 from dataclasses import dataclass
 
 import dagster as dg
@@ -15,10 +16,11 @@ from orchestration.slots import free_dead_slots, process_tags
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended: its id, whether it succeeded, and the keys of steps and checks that failed."""
+    """How a run ended: its id, whether it succeeded, what it made, and the keys of steps and checks that failed."""
 
     run_id: str
     success: bool
+    materialized: frozenset[str]
     failed_steps: dict[str, str]
     failed_checks: list[str]
 
@@ -30,16 +32,9 @@ def run_graph(settings: Settings, selection: str | None, console: Console) -> Ou
         ValueError: when the selection holds no asset.
     """
     definitions = build_definitions(settings, progress=step_lines(console))
-    job = definitions.get_job_def(REFRESH_ALL)
-    chosen = None
+    job, chosen = definitions.resolve_job_def(REFRESH_ALL), None
     if selection is not None:
-        graph = definitions.resolve_asset_graph()
-        chosen = list(dg.AssetSelection.from_string(selection).resolve(graph))
-        job = definitions.get_implicit_global_asset_job_def()
-        if not chosen:
-            raise ValueError(
-                f"--select {selection!r} holds no asset; try 'group:evaluation' or 'key:\"training/sasrec\"+'"
-            )
+        job, chosen = definitions.resolve_implicit_global_asset_job_def(), _resolve(selection, definitions)
     with open_instance(settings) as instance:
         for run_id in free_dead_slots(instance):
             console.print(f"run {run_id} had died: marked as failed, its place in the queue freed")
@@ -51,6 +46,15 @@ def run_graph(settings: Settings, selection: str | None, console: Console) -> Ou
             tags={**process_tags(), "thaw/dataset": settings.dataset},
         )
     return _outcome(result)
+
+
+def _resolve(selection: str, definitions: dg.Definitions) -> list[dg.AssetKey]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)  # about a parameter that Dagster's own parser sets
+        chosen = list(dg.AssetSelection.from_string(selection).resolve(definitions.resolve_asset_graph()))
+    if not chosen:
+        raise ValueError(f"--select {selection!r} holds no asset; try 'group:evaluation' or 'key:\"training/sasrec\"+'")
+    return chosen
 
 
 def _outcome(result: dg.ExecuteInProcessResult) -> Outcome:
@@ -65,4 +69,7 @@ def _outcome(result: dg.ExecuteInProcessResult) -> Outcome:
         for check in result.get_asset_check_evaluations()
         if not check.passed and check.severity is dg.AssetCheckSeverity.ERROR
     ]
-    return Outcome(result.run_id, result.success and not checks, failed, checks)
+    made = frozenset(
+        event.asset_key.to_user_string() for event in result.get_asset_materialization_events() if event.asset_key
+    )
+    return Outcome(result.run_id, result.success and not checks, made, failed, checks)

@@ -1,5 +1,6 @@
 """What ``thaw run`` prints at the end: the leaderboard, the index's self-check, and where to look next."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 import dagster as dg
@@ -11,16 +12,16 @@ from assets.storage import Storage
 from orchestration.home import open_instance
 
 
-def print_summary(settings: Settings, console: Console) -> None:
-    """Print everything a run is for."""
-    storage = settings.storage
-    leaderboard = storage.evaluation / "leaderboard.txt"
-    with open_instance(settings) as instance:
-        index = index_lines(instance)
-    for part in (leaderboard.read_text(encoding="utf-8") if leaderboard.exists() else "", index):
-        if part:
-            console.print(f"\n{part}", markup=False, soft_wrap=True)
-    console.print(f"\n{next_steps(settings, storage)}", markup=False, soft_wrap=True)
+def print_summary(settings: Settings, materialized: Collection[str], console: Console) -> None:
+    """Print what the run was for: of its results those it made itself, never an earlier run's."""
+    parts = []
+    if "/".join(keys.LEADERBOARD) in materialized:
+        parts.append((settings.storage.evaluation / "leaderboard.txt").read_text(encoding="utf-8"))
+    if "/".join(keys.ITEM_INDEX) in materialized:
+        with open_instance(settings) as instance:
+            parts.append(index_lines(instance))
+    for part in (*parts, next_steps(settings, settings.storage)):
+        console.print(f"\n{part}", markup=False, soft_wrap=True)
 
 
 def next_steps(settings: Settings, storage: Storage) -> str:

@@ -139,7 +139,7 @@ class _Epochs(lightning.Callback):
         elif self.best_epoch == 0 or entry[self.monitor] > self.history[self.best_epoch - 1][self.monitor]:
             self.best_epoch = len(self.history)
             self.best_weights = {name: value.detach().clone() for name, value in net.state_dict().items()}
-        LOG.info("epoch %s", " ".join(f"{name}={value:.4g}" for name, value in entry.items()))
+        LOG.info(" ".join(f"{name}={value:.4g}" for name, value in entry.items()))
 
 
 def fit(

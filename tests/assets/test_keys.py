@@ -1,19 +1,5 @@
 from assets import keys
 
-STAGES = {
-    keys.INGESTION,
-    keys.STAGING,
-    keys.SPLITS,
-    keys.SLICES,
-    keys.HISTORIES,
-    keys.TRANSFORMS,
-    keys.QUALITY,
-    keys.TRAINING,
-    keys.EVALUATION,
-    keys.SERVING,
-    keys.MONITORING,
-}
-
 
 def every_key() -> list[list[str]]:
     return [value for value in vars(keys).values() if isinstance(value, list)]
@@ -22,7 +8,7 @@ def every_key() -> list[list[str]]:
 def test_a_key_is_a_stage_and_a_name() -> None:
     for key in [*every_key(), keys.checkpoint("sasrec"), keys.ranks("sasrec")]:
         stage, name = key
-        assert stage in STAGES
+        assert stage in keys.STAGES
         assert name.isidentifier()
 
 

@@ -84,7 +84,7 @@ def test_the_job_leaves_out_models_that_are_not_in_the_roster() -> None:
     assert skipped == {
         name for model in MODELS if model != "popularity" for name in (f"training/{model}", f"evaluation/{model}_ranks")
     }
-    job = build_definitions(settings).get_job_def(REFRESH_ALL)
+    job = build_definitions(settings).resolve_job_def(REFRESH_ALL)
     selected = {key.to_user_string() for key in job.asset_layer.executable_asset_keys}
     assert "training/popularity" in selected
     assert not selected & skipped
@@ -95,5 +95,5 @@ def test_the_default_roster_is_the_documented_one() -> None:
 
 
 def test_the_daily_schedule_runs_the_job(definitions: dg.Definitions) -> None:
-    schedule = definitions.get_schedule_def("daily_refresh")
+    schedule = definitions.resolve_schedule_def("daily_refresh")
     assert (schedule.job_name, schedule.cron_schedule, schedule.execution_timezone) == (REFRESH_ALL, "0 3 * * *", "UTC")

@@ -22,7 +22,7 @@ from orchestration.summary import print_summary
 def finished(small_settings: Settings) -> tuple[Settings, Outcome, str]:
     console = Console(file=io.StringIO(), width=200)
     outcome = run_graph(small_settings, None, console)
-    print_summary(small_settings, console)
+    print_summary(small_settings, outcome.materialized, console)
     return small_settings, outcome, console.file.getvalue()
 
 
@@ -50,6 +50,15 @@ def test_what_the_user_is_told(finished: tuple[Settings, Outcome, str]) -> None:
     _, _, printed = finished
     for expected in (*DEFAULT_ROSTER, "recall", "Where to look next", "make ui DATASET=simulated"):
         assert expected in printed
+
+
+def test_a_part_prints_no_result_it_did_not_make(finished: tuple[Settings, Outcome, str]) -> None:
+    console = Console(file=io.StringIO(), width=200)
+    print_summary(finished[0], {"training/popularity"}, console)
+    printed = console.file.getvalue()
+    assert "Where to look next" in printed
+    assert "recall" not in printed
+    assert "HR@10" not in printed
 
 
 def test_every_page_and_file_is_there(finished: tuple[Settings, Outcome, str]) -> None:

@@ -23,19 +23,6 @@ pytestmark = pytest.mark.browser
 HOST = "127.0.0.1"
 START_SECONDS = 90
 PAGE_MS = 60_000
-GROUPS = (
-    keys.INGESTION,
-    keys.STAGING,
-    keys.SPLITS,
-    keys.SLICES,
-    keys.HISTORIES,
-    keys.TRANSFORMS,
-    keys.QUALITY,
-    keys.TRAINING,
-    keys.EVALUATION,
-    keys.SERVING,
-    keys.MONITORING,
-)
 
 
 def free_port() -> int:
@@ -105,7 +92,7 @@ def test_the_lineage_page_shows_the_graph(web_server: str, tmp_path: Path) -> No
         page.set_default_timeout(PAGE_MS)
         page.goto(f"{web_server}/asset-groups")
         graph = page.locator("svg")
-        for group in GROUPS:
+        for group in keys.STAGES:
             graph.get_by_text(group, exact=True).first.wait_for()
         graph.get_by_text(keys.SERVING, exact=True).first.click()  # opens the group
         graph.get_by_text(keys.ITEM_INDEX[-1], exact=True).first.wait_for()
