@@ -1,0 +1,57 @@
+"""Dagster's state: made once, kept as the user left it, safe to open from several processes at once."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from assets.config import load_settings
+from orchestration.home import open_instance, prepare_home
+
+OPEN = """
+import sys
+from assets.config import load_settings
+from orchestration.home import open_instance
+from pathlib import Path
+with open_instance(load_settings({}, home=Path(sys.argv[1]))) as instance:
+    assert instance.get_runs() == []
+"""
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", "")  # opening a home sets it; the test puts it back
+
+
+def test_telemetry_is_off_and_the_warehouse_has_one_place(tmp_path: Path) -> None:
+    home = prepare_home(load_settings({}, home=tmp_path))
+    written = yaml.safe_load((home / "dagster.yaml").read_text())
+    assert written["telemetry"] == {"enabled": False}
+    assert written["nux"] == {"enabled": False}
+    assert written["concurrency"]["pools"] == {"default_limit": 1, "granularity": "op"}
+
+
+def test_an_edited_file_is_kept(tmp_path: Path) -> None:
+    settings = load_settings({}, home=tmp_path)
+    edited = "telemetry:\n  enabled: false\n"
+    (prepare_home(settings) / "dagster.yaml").write_text(edited)
+    assert (prepare_home(settings) / "dagster.yaml").read_text() == edited
+
+
+def test_datasets_have_homes_of_their_own(tmp_path: Path) -> None:
+    homes = {prepare_home(load_settings({}, home=tmp_path, dataset=name)) for name in ("simulated", "ml-100k")}
+    assert len(homes) == 2
+
+
+def test_processes_may_open_a_fresh_home_at_once(tmp_path: Path) -> None:
+    started = [
+        subprocess.Popen([sys.executable, "-c", OPEN, str(tmp_path)], stderr=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    for process in started:
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors
+    with open_instance(load_settings({}, home=tmp_path)) as instance:
+        assert instance.get_runs() == []
