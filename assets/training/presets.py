@@ -46,7 +46,7 @@ class SASRecPreset(FitPreset):
     Sampled, not full, softmax. Validation NDCG@10 on MovieTweetings (5,500 items), one seed, this schedule: .082 at 2.5
     CPU seconds an epoch against .083 at 6.1 (2,048 draws by power 0.5: .084 at 3.1). On MovieLens (1,500 items) an
     epoch costs the same. Epochs differ by some .005 to .01 by chance, hence the patience. Sixteen epochs
-    reached .090 and .077 (ten: .082 and .073); the full softmax at a constant rate .096 in thirteen, at twice the time.
+    reached .087 and .077 (ten: .082 and .073); the full softmax at a constant rate .096 in thirteen, at twice the time.
     """
 
     max_epochs: int = Field(16, ge=1, description="planned epochs; the learning rate falls linearly to 0 over them")
