@@ -8,7 +8,6 @@ import fcntl
 import hashlib
 import json
 import os
-import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -176,8 +175,3 @@ def file_digest(path: Path) -> str:
     """SHA-256 of a file's content, hexadecimal."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-def remove_tree(path: Path) -> None:
-    """Remove a folder and everything in it, if it is there."""
-    shutil.rmtree(path, ignore_errors=True)

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from assets.schema import Columns, Split
+from assets.schema import ITEM_COLUMNS, Columns, Split
 
 ITEM_POPULARITY: Final = "item_popularity"
 USER_ACTIVITY: Final = "user_activity"
@@ -89,9 +89,7 @@ def _rows_of(interactions: pd.DataFrame, table: pd.DataFrame, key: str) -> np.nd
 
 def category_feature(items: pd.DataFrame) -> str | None:
     """Name of the list feature that categories come from, or None where items have none."""
-    plain = {Columns.ITEM, Columns.TITLE, Columns.CREATED_AT, Columns.AVAILABLE_AT, "first_engaged_at"}
-    plain |= {Columns.TRAIN_COUNT, Columns.SLICE}
-    features = [str(column) for column in items.columns if column not in plain]
+    features = [str(column) for column in items.columns if column not in ITEM_COLUMNS]
     return next((name for name in CATEGORY_NAMES if name in features), features[0] if features else None)
 
 

@@ -11,15 +11,11 @@ import dagster as dg
 
 from assets.config import Settings
 from assets.storage import locked, write_text
+from assets.transforms.project import QUIET as DBT_QUIET
 
 TEMPLATE = Path(__file__).with_name("dagster.yaml")
 
-QUIET = {
-    "DO_NOT_TRACK": "1",
-    "GX_ANALYTICS_ENABLED": "false",
-    "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
-    "DAGSTER_DISABLE_TELEMETRY": "true",
-}
+QUIET = {**DBT_QUIET, "GX_ANALYTICS_ENABLED": "false", "DAGSTER_DISABLE_TELEMETRY": "true"}
 """Environment that keeps every library from phoning home."""
 
 

@@ -8,6 +8,9 @@ from rich.console import Console
 
 from assets import keys
 from assets.config import Settings
+from assets.evaluation.files import decay_path, leaderboard_path, leaderboard_text_path
+from assets.monitoring.places import front_path
+from assets.quality.results import page_path
 from assets.storage import Storage
 from orchestration.home import open_instance
 
@@ -16,7 +19,7 @@ def print_summary(settings: Settings, materialized: Collection[str], console: Co
     """Print what the run was for: of its results those it made itself, never an earlier run's."""
     parts = []
     if "/".join(keys.LEADERBOARD) in materialized:
-        parts.append((settings.storage.evaluation / "leaderboard.txt").read_text(encoding="utf-8"))
+        parts.append(leaderboard_text_path(settings.storage).read_text(encoding="utf-8"))
     if "/".join(keys.ITEM_INDEX) in materialized:
         with open_instance(settings) as instance:
             parts.append(index_lines(instance))
@@ -27,11 +30,11 @@ def print_summary(settings: Settings, materialized: Collection[str], console: Co
 def next_steps(settings: Settings, storage: Storage) -> str:
     """Where to look next; only files that exist are named."""
     places = [
-        ("leaderboard", storage.evaluation / "leaderboard.md"),
-        ("decay figure", storage.evaluation / "decay.png"),
+        ("leaderboard", leaderboard_path(storage)),
+        ("decay figure", decay_path(storage)),
         ("metrics", storage.metrics),
-        ("drift reports and every page", storage.dashboards / "index.html"),
-        ("data quality", storage.quality / "index.html"),
+        ("drift reports and every page", front_path(storage)),
+        ("data quality", page_path(storage)),
     ]
     lines = [f"  {name:<30}{_short(path, settings.home)}" for name, path in places if path.exists()]
     lines.append(f"  {'lineage, runs, schedules':<30}make ui DATASET={settings.dataset}")

@@ -101,12 +101,13 @@ def metrics(storage: dg.ResourceParam[Storage], settings: dg.ResourceParam[Setti
     description="Models compared over all windows under the headline protocol, floors marked; the best first.",
 )
 def leaderboard(storage: dg.ResourceParam[Storage], settings: dg.ResourceParam[Settings]) -> dg.MaterializeResult:
+    from assets.evaluation.files import leaderboard_path, leaderboard_text_path
     from assets.evaluation.run import build_leaderboard
     from assets.storage import write_text
 
     board = build_leaderboard(storage, settings)
-    path = write_text(storage.evaluation / "leaderboard.md", board.markdown())
-    write_text(storage.evaluation / "leaderboard.txt", board.text())
+    path = write_text(leaderboard_path(storage), board.markdown())
+    write_text(leaderboard_text_path(storage), board.text())
     return dg.MaterializeResult(
         metadata={"leaderboard": dg.MetadataValue.md(board.markdown()), "path": dg.MetadataValue.path(path)}
     )
@@ -121,6 +122,7 @@ def leaderboard(storage: dg.ResourceParam[Storage], settings: dg.ResourceParam[S
     description="Quality of frozen weights from window to window, per slice, with 95 % intervals; floors dashed.",
 )
 def decay(storage: dg.ResourceParam[Storage], settings: dg.ResourceParam[Settings]) -> dg.MaterializeResult:
+    from assets.evaluation.files import decay_path
     from assets.evaluation.report import decay_table
     from assets.evaluation.run import build_decay, floors
     from assets.storage import write_bytes
@@ -132,7 +134,7 @@ def decay(storage: dg.ResourceParam[Storage], settings: dg.ResourceParam[Setting
     png = decay_png(
         result.metrics, roster(settings), floors(settings), result.shown, settings.evaluation.min_cases, title
     )
-    path = write_bytes(storage.evaluation / "decay.png", png)
+    path = write_bytes(decay_path(storage), png)
     tables = [decay_table(result.metrics, result.relative, metric, k) for metric, k in result.shown]
     figure = f"![{title}](data:image/png;base64,{base64.b64encode(png).decode()})"
     return dg.MaterializeResult(

@@ -60,6 +60,21 @@ class RanksInfo:
         return cls(**{**values, "basis": Basis(**basis)})
 
 
+def leaderboard_path(storage: Storage) -> Path:
+    """The leaderboard as markdown."""
+    return storage.evaluation / "leaderboard.md"
+
+
+def leaderboard_text_path(storage: Storage) -> Path:
+    """The leaderboard as it is printed."""
+    return storage.evaluation / "leaderboard.txt"
+
+
+def decay_path(storage: Storage) -> Path:
+    """The decay figure."""
+    return storage.evaluation / "decay.png"
+
+
 def ranks_path(storage: Storage, model: str) -> Path:
     return storage.evaluation / "ranks" / f"{model}.parquet"
 

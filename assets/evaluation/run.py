@@ -1,7 +1,5 @@
 """From checkpoints and tables to ranks, metrics, leaderboard and decay: what the assets do, without Dagster."""
 
-import hashlib
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,7 +17,7 @@ from assets.evaluation.soundness import FutureReport, future_report
 from assets.ranking import Recommender
 from assets.storage import Storage
 from assets.stream import DatasetTables, load_tables
-from assets.training.checkpoints import load_recommender, read_manifest, tables_version
+from assets.training.checkpoints import checkpoint_digest, load_recommender, read_manifest, tables_version
 from assets.training.counting import CountDecayed, CountingRecommender
 from assets.training.presets import preset
 from assets.training.registry import MODELS, roster
@@ -79,7 +77,7 @@ def basis(storage: Storage, settings: Settings, model: str) -> Basis:
     manifest = read_manifest(storage, model, settings.training.seed)
     return Basis(
         seed=settings.training.seed,
-        checkpoint=hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest(),
+        checkpoint=checkpoint_digest(manifest),
         tables=tables_version(storage),
         protocols=tuple(f"{p.user_history}/{p.item_embeddings}" for p in settings.evaluation.protocols),
     )

@@ -5,22 +5,24 @@ from itertools import groupby
 from os.path import relpath
 from pathlib import Path
 
+from assets.evaluation.files import decay_path, leaderboard_path
 from assets.monitoring.places import front_path, report_path, summary_path
+from assets.quality.results import page_path
 from assets.schema import Columns
 from assets.storage import Storage, read_parquet
 from dashboards.pages import DriftEntry, FrontPage, Link, read_board
 
 PAGES = (
-    ("quality/index.html", "Data quality", "every expectation on every table, and the rows that fail"),
-    ("evaluation/leaderboard.md", "Leaderboard as markdown", "to paste elsewhere"),
-    ("evaluation/decay.png", "Decay figure", "metric per window and model"),
+    (page_path, "Data quality", "every expectation on every table, and the rows that fail"),
+    (leaderboard_path, "Leaderboard as markdown", "to paste elsewhere"),
+    (decay_path, "Decay figure", "metric per window and model"),
 )
-"""Files of the dataset's folder that the page links where they exist: path, title, what it holds."""
+"""Files of the dataset's folder that the page links where they exist: where it lies, title, what it holds."""
 
 
 def collect(storage: Storage, now: datetime) -> FrontPage:
     """What there is to show; ``now`` in UTC."""
-    board, figure = storage.evaluation / "leaderboard.md", storage.evaluation / "decay.png"
+    board, figure = leaderboard_path(storage), decay_path(storage)
     return FrontPage(
         dataset=storage.dataset,
         written_at=now.strftime("%Y-%m-%d %H:%M"),
@@ -28,9 +30,7 @@ def collect(storage: Storage, now: datetime) -> FrontPage:
         figure=_link(storage, figure) if figure.exists() else None,
         drift=_drift(storage),
         links=[
-            Link(_link(storage, storage.base / path), title, about)
-            for path, title, about in PAGES
-            if (storage.base / path).exists()
+            Link(_link(storage, path(storage)), title, about) for path, title, about in PAGES if path(storage).exists()
         ],
     )
 

@@ -4,10 +4,12 @@ Great Expectations looks at one frame at a time, so what a rule needs from elsew
 there. Added columns hold booleans or recounted numbers and appear in the failing rows.
 """
 
+from collections.abc import Collection
+
 import numpy as np
 import pandas as pd
 
-from assets.schema import Columns, Split
+from assets.schema import ITEM_BASE_COLUMNS, ITEM_COLUMNS, USER_BASE_COLUMNS, USER_COLUMNS, Columns, Split
 from assets.storage import Storage
 
 USER_KNOWN, ITEM_KNOWN = "user_known", "item_known"
@@ -54,20 +56,19 @@ def test_cases(storage: Storage) -> pd.DataFrame:
 
 
 def raw_items(storage: Storage) -> pd.DataFrame:
-    return with_list_flag(storage.read_raw("items"), {Columns.ITEM, Columns.TITLE, Columns.CREATED_AT})
+    return with_list_flag(storage.read_raw("items"), ITEM_BASE_COLUMNS)
 
 
 def raw_users(storage: Storage) -> pd.DataFrame:
-    return with_list_flag(storage.read_raw("users"), {Columns.USER})
+    return with_list_flag(storage.read_raw("users"), USER_BASE_COLUMNS)
 
 
 def items(storage: Storage) -> pd.DataFrame:
-    plain = {Columns.ITEM, Columns.TITLE, Columns.CREATED_AT, Columns.AVAILABLE_AT, "first_engaged_at"}
-    return with_list_flag(storage.read_table("items"), plain | {Columns.TRAIN_COUNT, Columns.SLICE})
+    return with_list_flag(storage.read_table("items"), ITEM_COLUMNS)
 
 
 def users(storage: Storage) -> pd.DataFrame:
-    return with_list_flag(storage.read_table("users"), {Columns.USER, Columns.TRAIN_COUNT})
+    return with_list_flag(storage.read_table("users"), USER_COLUMNS)
 
 
 def user_histories(storage: Storage) -> pd.DataFrame:
@@ -94,7 +95,7 @@ def with_references(frame: pd.DataFrame, known_users: pd.Series, known_items: pd
     return frame.assign(**flags)
 
 
-def with_list_flag(frame: pd.DataFrame, plain: set[str]) -> pd.DataFrame:
+def with_list_flag(frame: pd.DataFrame, plain: Collection[str]) -> pd.DataFrame:
     """Add whether every feature column (all but the plain ones) holds a list; a missing value is none."""
     features = [column for column in frame.columns if column not in plain]
     flag = pd.Series(True, index=frame.index)

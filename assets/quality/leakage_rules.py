@@ -6,7 +6,7 @@ They recompute what they check from the engagements alone, so that they share no
 import numpy as np
 import pandas as pd
 
-from assets.quality.split_tables import FIRST_ENGAGED_AT, SplitTables
+from assets.quality.split_tables import SplitTables
 from assets.schema import Columns, ItemSlice, Split
 
 ITEM_IDS, USER_IDS, TIMESTAMPS = "item_ids", "user_ids", "timestamps"
@@ -111,7 +111,7 @@ def items_with_wrong_availability(tables: SplitTables) -> pd.DataFrame:
     items = tables.items
     first = items[Columns.ITEM].map(tables.interactions.groupby(Columns.ITEM)[Columns.TIMESTAMP].min())
     available = pd.concat([items[Columns.CREATED_AT], first], axis=1).min(axis=1)
-    wrong = ~(_same(items[FIRST_ENGAGED_AT], first) & _same(items[Columns.AVAILABLE_AT], available))
+    wrong = ~(_same(items[Columns.FIRST_ENGAGED_AT], first) & _same(items[Columns.AVAILABLE_AT], available))
     return items.assign(expected_first=first, expected_available=available)[wrong]
 
 

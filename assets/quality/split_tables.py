@@ -8,8 +8,6 @@ import pandas as pd
 from assets.schema import Columns, Split
 from assets.storage import Storage
 
-FIRST_ENGAGED_AT = "first_engaged_at"
-
 
 @dataclass(frozen=True)
 class SplitTables:
@@ -47,7 +45,7 @@ def read_split_tables(storage: Storage, tail_max_count: int) -> SplitTables:
     Raises:
         FileNotFoundError: naming the table that was not exported.
     """
-    times = [Columns.CREATED_AT, Columns.AVAILABLE_AT, FIRST_ENGAGED_AT]
+    times = [Columns.CREATED_AT, Columns.AVAILABLE_AT, Columns.FIRST_ENGAGED_AT]
     return SplitTables(
         interactions=storage.read_table("interactions"),
         split_bounds=storage.read_table("split_bounds"),

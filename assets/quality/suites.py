@@ -144,7 +144,7 @@ def items(limits: Limits) -> list[Expectation]:
         unique(Columns.ITEM),
         *instant(Columns.CREATED_AT, limits, earliest=None),
         *instant(Columns.AVAILABLE_AT, limits, earliest=None),
-        *instant("first_engaged_at", limits),
+        *instant(Columns.FIRST_ENGAGED_AT, limits),
         *count(Columns.TRAIN_COUNT),
         *label(Columns.SLICE, ItemSlice),
         features(),

@@ -1,7 +1,5 @@
 """Building the item index and measuring it: all that the asset and its check do, without Dagster."""
 
-import hashlib
-import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +12,7 @@ from assets.serving.selfcheck import SelfCheck, self_check
 from assets.serving.snapshot import UserSample, item_snapshot, user_sample
 from assets.storage import Storage
 from assets.stream import DatasetTables
+from assets.training.checkpoints import checkpoint_digest
 
 K = 10
 TARGET_RECALL = 0.98
@@ -88,8 +87,3 @@ def require_fresh(index: IvfIndex, manifest: Mapping[str, Any]) -> None:
             f"the index was built from another checkpoint of {index.metadata.get('model')} than the one on disk:"
             " materialize serving/item_index"
         )
-
-
-def checkpoint_digest(manifest: Mapping[str, Any]) -> str:
-    """SHA-256 over a checkpoint's manifest, by which an index names the weights it was built from."""
-    return hashlib.sha256(json.dumps(manifest, sort_keys=True, default=str).encode()).hexdigest()

@@ -7,6 +7,7 @@ checkpoint or the new one, whole; what the new manifest does not name is removed
 import hashlib
 import json
 import subprocess
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -127,6 +128,11 @@ def read_manifest(storage: Storage, model: str, seed: int) -> dict[str, Any]:
             f" materialize training/{model} again"
         )
     return manifest
+
+
+def checkpoint_digest(manifest: Mapping[str, Any]) -> str:
+    """SHA-256 over a checkpoint's manifest, by which ranks and an index name the weights they were made from."""
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 
 def load_recommender(storage: Storage, model: str, seed: int, tables: DatasetTables) -> Recommender:

@@ -10,22 +10,9 @@ import torch
 from torch import Tensor
 
 from assets.idmap import OOV, IdMap
-from assets.schema import Columns
+from assets.schema import ITEM_COLUMNS, USER_COLUMNS, Columns
 from assets.stream import PADDING, DatasetTables, EngagementStream, Int
 from models.base import Features, Sizes
-
-FIRST_ENGAGED_AT: Final = "first_engaged_at"
-ITEM_COLUMNS: Final = (
-    Columns.ITEM,
-    Columns.TITLE,
-    Columns.CREATED_AT,
-    Columns.AVAILABLE_AT,
-    FIRST_ENGAGED_AT,
-    Columns.TRAIN_COUNT,
-    Columns.SLICE,
-)
-USER_COLUMNS: Final = (Columns.USER, Columns.TRAIN_COUNT)
-"""Columns of the exported tables that are not features: every other column is one."""
 
 MIN_VALUE_COUNT: Final = 2
 """A feature value that fewer training rows have is OOV: one row's own value is its id once more (ML-100K has 795 zip

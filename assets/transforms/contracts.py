@@ -74,7 +74,7 @@ EXPORTS: Final = (
             Columns.TITLE: _TEXT,
             Columns.CREATED_AT: _TIME,
             Columns.AVAILABLE_AT: _TIME,
-            "first_engaged_at": _TIME,
+            Columns.FIRST_ENGAGED_AT: _TIME,
             Columns.TRAIN_COUNT: _COUNT,
             Columns.SLICE: _TEXT,
         },

@@ -14,7 +14,6 @@ from assets.storage import (
     atomic_path,
     file_digest,
     read_parquet,
-    remove_tree,
     write_bytes,
     write_json,
     write_parquet,
@@ -136,10 +135,3 @@ def test_everything_of_a_dataset_lies_in_its_folder(tmp_path: Path) -> None:
     ]
     assert len(set(places)) == len(places)
     assert all(place.is_relative_to(tmp_path / "toy") for place in places)
-
-
-def test_removing_a_folder_that_is_not_there_is_no_error(tmp_path: Path) -> None:
-    write_text(tmp_path / "folder" / "file", "x")
-    remove_tree(tmp_path / "folder")
-    remove_tree(tmp_path / "folder")
-    assert names(tmp_path) == []

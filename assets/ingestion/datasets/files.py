@@ -39,14 +39,14 @@ from assets.ingestion.rows import SourceRows, read_csv, refuse_repeated_names, r
 from assets.ingestion.tables import QUARANTINE_SCHEMA, RawTables, interactions_table, items_table, users_table
 from assets.ingestion.timestamps import TimestampFormat
 from assets.ingestion.validate import Screen, Screened, gather, is_blank
-from assets.schema import Columns
+from assets.schema import ITEM_COLUMNS, USER_COLUMNS, Columns
 
 NAMES = ("interactions", "items", "users")
 SUFFIXES = ("csv", "parquet")
 EVENT_TYPE = "engagement"  # of rows that name none
 HOW = "Rename it, or name it in datasets.files.<...>_column of the settings"
 # Columns that later tables add to items and users: a feature of that name would be overwritten.
-RESERVED = ("available_at", "first_engaged_at", "train_count", "slice", "title", "created_at", "item_id", "user_id")
+RESERVED = {*ITEM_COLUMNS, *USER_COLUMNS}
 
 
 class FilesOptions(AdapterOptions):
