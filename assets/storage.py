@@ -43,8 +43,13 @@ class Storage:
 
     @property
     def warehouse(self) -> Path:
-        """DuckDB file the dbt project builds; only ops in the ``warehouse`` pool may open it."""
+        """DuckDB file of the dbt project; only ops in the ``warehouse`` pool open it, under :attr:`warehouse_lock`."""
         return self.base / "warehouse.duckdb"
+
+    @property
+    def warehouse_lock(self) -> Path:
+        """File whose lock is held while :attr:`warehouse` is open."""
+        return self.base / "warehouse.lock"
 
     @property
     def tables(self) -> Path:

@@ -1,20 +1,21 @@
 """One run of raw tables -> dbt -> export in its own process, on a shared instance.
 
 ``tests/assets/test_dbt.py`` starts it. Arguments: folder of the data, file whose appearance starts the run. Prints
-``ready`` before it waits.
+``ready`` before it waits, and ``held BEGIN END`` (seconds) for every time it held the warehouse's lock.
 """
 
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
 
-from assets import keys
+from assets import dbt, keys
 from assets.config import Settings
 from assets.dbt import ASSETS
-from assets.storage import Storage
+from assets.storage import Storage, locked
 from orchestration.slots import process_tags
 from tests.transforms.raw import small_raw
 
@@ -26,8 +27,17 @@ def raw(storage: dg.ResourceParam[Storage]) -> Iterator[dg.MaterializeResult]:
         yield dg.MaterializeResult(asset_key=key)
 
 
+@contextmanager
+def timed_lock(path: Path) -> Iterator[None]:
+    with locked(path):
+        begin = time.time()
+        yield
+        print(f"held {begin} {time.time()}", flush=True)
+
+
 def main(home: Path, start: Path) -> None:
     settings = Settings(dataset="toy", home=home)
+    dbt.locked = timed_lock
     print("ready", flush=True)
     while not start.exists():
         time.sleep(0.05)
