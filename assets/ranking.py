@@ -54,8 +54,14 @@ class Recommender(Interface):
         """
         ...
 
-    def user_vectors(self, queries: Queries) -> Tensor:
-        """[B, D] vectors; finite for users without history and for unknown users."""
+    def user_vectors(self, queries: Queries, items: Tensor) -> Tensor:
+        """[B, D] vectors; finite for users without history and for unknown users.
+
+        Args:
+            queries: the requests.
+            items: [N, D] what :meth:`item_vectors` gave for the refresh that the requests are served from: a model may
+                read the vectors of the items in a user's history there.
+        """
         ...
 
 
@@ -142,7 +148,7 @@ def rank_cases(
             for one, board, mask in ((model, boards[0], known_user), (fallback, boards[1], ~known_user)):
                 inside = np.flatnonzero(mask)
                 if len(inside):
-                    users = _user_vectors(one, queries.take(inside))
+                    users = _user_vectors(one, queries.take(inside), board.items)
                     above[chosen[inside]], tied[chosen[inside]] = board.count(users, batch.take(inside), stream)
             progress(len(chosen))
     return Ranks(above, tied, has_history)
@@ -153,10 +159,11 @@ def _item_vectors(models: tuple[Recommender, ...], stream: EngagementStream, ins
     return [_finite(model.item_vectors(known, instant), "item") for model in models]
 
 
-def _user_vectors(model: Recommender, queries: Queries) -> Tensor:
+def _user_vectors(model: Recommender, queries: Queries, items: Tensor) -> Tensor:
     """[B, D], computed in order of history length."""
     order = np.argsort(queries.lengths, kind="stable")
-    ordered = torch.cat([model.user_vectors(queries.take(order[part])) for part in batches(len(order), USERS_PER_CALL)])
+    parts = batches(len(order), USERS_PER_CALL)
+    ordered = torch.cat([model.user_vectors(queries.take(order[part]), items) for part in parts])
     vectors = torch.empty_like(ordered)
     vectors[torch.from_numpy(order)] = ordered
     return _finite(vectors, "user")

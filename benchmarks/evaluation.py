@@ -44,7 +44,8 @@ class RandomVectors:
         del known, instant
         return self.items
 
-    def user_vectors(self, queries: Queries) -> Tensor:
+    def user_vectors(self, queries: Queries, items: Tensor) -> Tensor:
+        del items
         return self.users[torch.from_numpy(queries.users)]
 
 

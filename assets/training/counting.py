@@ -77,6 +77,7 @@ class CountingRecommender:
         counts = np.bincount(known.items, weights(self.config, known.timestamps, instant), known.n_items)
         return torch.from_numpy(np.log(counts + self.smoothing)).float()[:, None]
 
-    def user_vectors(self, queries: Queries) -> Tensor:
+    def user_vectors(self, queries: Queries, items: Tensor) -> Tensor:
         """[B, 1] ones."""
+        del items
         return torch.ones(len(queries), 1)

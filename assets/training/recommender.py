@@ -45,8 +45,9 @@ class NetRecommender:
                 parts.append(self.net.item_vectors(ids[rows].to(self.device), moved).float().cpu())
         return torch.cat(parts)
 
-    def user_vectors(self, queries: Queries) -> Tensor:
+    def user_vectors(self, queries: Queries, items: Tensor) -> Tensor:
         """[B, D]; unknown users by the OOV id and their features, unknown items in a history by the OOV id."""
+        del items
         parts = []
         with torch.inference_mode():
             for rows in batches(len(queries), ROWS_PER_BATCH):

@@ -31,7 +31,7 @@ class Toy:
         counts = np.bincount(known.items, minlength=known.n_items)
         return torch.tensor(np.stack([counts, np.arange(known.n_items) % 3], axis=1), dtype=torch.float32)
 
-    def user_vectors(self, queries: Queries) -> Tensor:
+    def user_vectors(self, queries: Queries, items: Tensor) -> Tensor:
         total = np.where(queries.history_items < 0, 0, queries.history_items).sum(axis=1)
         return torch.tensor(np.stack([np.ones(len(queries)), total % 5 - 2], axis=1), dtype=torch.float32)
 
@@ -45,7 +45,7 @@ class Recent:
         recent = known.items[known.timestamps >= instant - np.timedelta64(2, "D")]
         return torch.tensor(np.bincount(recent, minlength=known.n_items)[:, None], dtype=torch.float32)
 
-    def user_vectors(self, queries: Queries) -> Tensor:
+    def user_vectors(self, queries: Queries, items: Tensor) -> Tensor:
         return torch.ones(len(queries), 1)
 
 
@@ -151,12 +151,12 @@ class Spy(Toy):
         self.refreshes.append(instant)
         return super().item_vectors(known, instant)
 
-    def user_vectors(self, queries: Queries) -> Tensor:
+    def user_vectors(self, queries: Queries, items: Tensor) -> Tensor:
         held = queries.history_items >= 0
         assert (queries.history_timestamps < queries.instants[:, None])[held].all()
         latest = queries.history_timestamps[held].max()
         self.latest_history = latest if self.latest_history is None else max(latest, self.latest_history)
-        return super().user_vectors(queries)
+        return super().user_vectors(queries, items)
 
 
 @pytest.mark.parametrize("protocol", EVERY_PROTOCOL, ids=lambda p: f"{p.user_history}-{p.item_embeddings}")
@@ -216,8 +216,8 @@ def test_frozen_after_the_case_is_refused(tmp_path: Path, protocol: Protocol):
 
 
 class NotFinite(Toy):
-    def user_vectors(self, queries: Queries) -> Tensor:
-        return super().user_vectors(queries) * torch.nan
+    def user_vectors(self, queries: Queries, items: Tensor) -> Tensor:
+        return super().user_vectors(queries, items) * torch.nan
 
 
 class NotFiniteItems(Toy):
@@ -239,7 +239,7 @@ class Shared(Toy):
     def item_vectors(self, known: EngagementStream, instant: np.datetime64) -> Tensor:
         return torch.randn(1, 48, generator=torch.Generator().manual_seed(1)).repeat(known.n_items, 1)
 
-    def user_vectors(self, queries: Queries) -> Tensor:
+    def user_vectors(self, queries: Queries, items: Tensor) -> Tensor:
         return torch.randn(len(queries), 48, generator=torch.Generator().manual_seed(2)) * 30
 
 

@@ -87,7 +87,7 @@ class World:
         stream = self.tables.stream if stream is None else stream
         instants = np.full(len(rows), self.cutoff)
         return self.recommender.user_vectors(
-            stream.queries(np.array(rows, np.int64), instants, self.recommender.history_length)
+            stream.queries(np.array(rows, np.int64), instants, self.recommender.history_length), self.items()
         )
 
     def user_row(self, user: str) -> int:
@@ -134,7 +134,7 @@ class RecommenderContract:
         row = np.array([world.user_row("u00")])
         queries = world.tables.stream.queries(row, end, 50)
         assert world.item_row(NEW_ITEM) in queries.history_items
-        assert torch.isfinite(world.recommender.user_vectors(queries)).all()
+        assert torch.isfinite(world.recommender.user_vectors(queries, world.items())).all()
 
     def test_no_queries_give_no_vectors(self, world: World) -> None:
         assert len(world.users([])) == 0
@@ -146,7 +146,7 @@ class RecommenderContract:
             torch.testing.assert_close(world.users([row])[0], together[row], rtol=1e-4, atol=1e-5)
         instants = np.full(len(everyone), world.cutoff)
         queries = world.tables.stream.queries(np.array(everyone), instants, 3 * world.recommender.history_length)
-        longer = world.recommender.user_vectors(queries)
+        longer = world.recommender.user_vectors(queries, world.items())
         torch.testing.assert_close(longer, together, rtol=1e-4, atol=1e-5)
 
     def test_item_vectors_use_only_what_is_known(self, world: World) -> None:
@@ -177,7 +177,9 @@ class RecommenderContract:
         cutoff = world.cutoff
         assert torch.equal(again.item_vectors(world.tables.stream.before(cutoff), cutoff), world.items())
         queries = world.tables.stream.queries(np.arange(5), np.full(5, cutoff), again.history_length)
-        assert torch.equal(again.user_vectors(queries), world.recommender.user_vectors(queries))
+        assert torch.equal(
+            again.user_vectors(queries, world.items()), world.recommender.user_vectors(queries, world.items())
+        )
 
     def test_training_twice_gives_the_same_bytes(self, world: World) -> None:
         again = train(self.model, world.tables, world.settings)

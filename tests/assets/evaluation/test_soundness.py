@@ -38,7 +38,7 @@ class LooksAhead:
     def item_vectors(self, known: EngagementStream, instant: np.datetime64) -> Tensor:
         return torch.from_numpy(self.counts).float()[:, None]
 
-    def user_vectors(self, queries: Queries) -> Tensor:
+    def user_vectors(self, queries: Queries, items: Tensor) -> Tensor:
         return torch.ones(len(queries), 1)
 
 

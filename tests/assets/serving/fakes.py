@@ -23,5 +23,5 @@ class RandomRecommender:
         self.asked.append((len(known), instant))
         return self.items
 
-    def user_vectors(self, queries: Queries) -> torch.Tensor:
+    def user_vectors(self, queries: Queries, items: torch.Tensor) -> torch.Tensor:
         return self.users[torch.from_numpy(queries.users)]

@@ -21,7 +21,7 @@ class Fixed:
         assert (known.timestamps < instant).all()
         return torch.tensor([[self.scores[item]] for item in self.tables.catalog.item_ids])
 
-    def user_vectors(self, queries: Queries) -> torch.Tensor:
+    def user_vectors(self, queries: Queries, items: torch.Tensor) -> torch.Tensor:
         return torch.ones(len(queries), 1)
 
 
