@@ -4,10 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 DATASET ?= simulated
 MODELS ?=
+SEEDS ?=
 PORT ?= 3000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run ui test lint format lock bench clean
+.PHONY: help setup run report ui test lint format lock bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -25,6 +26,9 @@ setup: $(VENV)/.ready ## make the environment from the lock
 
 run: setup ## materialize the whole graph: make run [DATASET=ml-100k] [MODELS=sasrec,decayed_popularity]
 	@$(BIN)/thaw run --dataset $(DATASET) $(if $(MODELS),--models $(MODELS))
+
+report: setup ## write docs/results/<dataset>.md, running what is missing: make report [DATASET=] [SEEDS=3] [MODELS=]
+	@$(BIN)/thaw report --dataset $(DATASET) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(MODELS),--models $(MODELS))
 
 ui: setup ## Dagster's web server and daemon on this project: make ui [DATASET=...] [PORT=3000]
 	@$(BIN)/thaw ui --dataset $(DATASET) --port $(PORT)
@@ -49,6 +53,7 @@ lock: setup ## resolve pyproject.toml into requirements.lock again
 bench: setup ## measure speed and memory
 	$(BIN)/python benchmarks/evaluation.py
 	$(BIN)/python benchmarks/index.py
+	$(BIN)/python benchmarks/training.py
 
 clean: ## remove data, run history and caches (not the environment)
 	rm -rf data .dagster transforms/target transforms/logs .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -10,7 +10,7 @@ Environment: ``THAW_DATASET``, ``THAW_MODELS`` (comma-separated roster), ``THAW_
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -19,6 +19,10 @@ from assets.schema import ItemEmbeddings, UserHistory
 from assets.storage import Storage
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
+
+MEDIAN: Final = 0.5
+DEFAULT_HEAD_SHARE: Final = 0.2
+"""The Pareto principle's share (CDN paper, section 4.1)."""
 
 
 class ConfigError(ValueError):
@@ -39,17 +43,55 @@ class EngagementRule(StrictModel):
 
 
 class SplitConfig(StrictModel):
-    """The split in time (DESIGN section 3)."""
+    """The split, and what counts as head and tail (DESIGN section 3).
 
-    kind: Literal["median_time"] = "median_time"
+    ``leave_one_out`` has one test window, whatever ``windows``, ``cut_by`` and ``validation_fraction`` say.
+    """
+
+    kind: Literal["median_time", "quantile", "leave_one_out"] = "median_time"
+    quantile: float | None = Field(
+        None, gt=0, lt=1, description="of all timestamps, where the cutoff lies; for kind quantile"
+    )
+    held_out_by: Literal["time", "random"] = Field(
+        "time", description="which two engagements of a user leave_one_out holds out: the latest, or any"
+    )
     windows: int = Field(5, ge=1, le=50)
     cut_by: Literal["duration", "count"] = Field("duration", description="how the test period is cut into windows")
     validation_fraction: float = Field(
         0.1, gt=0, lt=1, description="share of train engagements, the latest, that form the validation tail"
     )
-    tail_max_count: int = Field(10, ge=1, description="items with 1..this many train engagements are tail")
+    head_rule: Literal["count", "pareto"] = Field("count", description="what makes an item head: its count or its rank")
+    head_share: float = Field(
+        DEFAULT_HEAD_SHARE,
+        gt=0,
+        lt=1,
+        description="share of the catalog, the most frequent items, that pareto calls head",
+    )
+    tail_max_count: int = Field(
+        10, ge=1, description="head_rule count: items with 1..this many train engagements are tail"
+    )
     qualified_user_min: int = Field(10, ge=1, description="train engagements that qualify a user for item histories")
     history_length: int = Field(50, ge=1, description="latest rows kept per user or item history")
+
+    @model_validator(mode="after")
+    def _nothing_without_effect(self) -> Self:
+        if (self.kind == "quantile") != (self.quantile is not None):
+            raise ValueError("kind quantile needs a quantile, and no other kind has one")
+        if self.kind != "leave_one_out" and self.held_out_by != "time":
+            raise ValueError("held_out_by is for kind leave_one_out")
+        if self.head_rule != "pareto" and self.head_share != DEFAULT_HEAD_SHARE:
+            raise ValueError("head_share is for head_rule pareto")
+        return self
+
+    @property
+    def cutoff_quantile(self) -> float:
+        """Where kinds with a cutoff in time cut; :attr:`kind` leave_one_out has none and does not ask."""
+        return MEDIAN if self.quantile is None else self.quantile
+
+    @property
+    def test_windows(self) -> int:
+        """How many test windows there are."""
+        return 1 if self.kind == "leave_one_out" else self.windows
 
 
 class Protocol(StrictModel):
@@ -77,14 +119,32 @@ class EvaluationConfig(StrictModel):
         return self.protocols[0]
 
 
+class SampledConfig(StrictModel):
+    """Ranking among sampled negatives, for comparison with published tables (DESIGN section 5)."""
+
+    negatives: int = Field(100, ge=1, description="drawn per case")
+    seed: int = Field(0, description="of the draws; every model and training seed meets the same negatives")
+    ks: tuple[int, ...] = (10, 50)
+    protocols: tuple[Protocol, ...] = (
+        Protocol(),
+        Protocol(user_history=UserHistory.FROZEN),
+        Protocol(user_history=UserHistory.FROZEN, item_embeddings=ItemEmbeddings.FROZEN),
+    )
+
+
 class TrainingConfig(StrictModel):
     """What every training shares; a model's own hyper-parameters are in ``assets.training.presets``."""
 
     seed: int = 0
+    seeds: int = Field(1, ge=1, description="nets are trained with this many seeds, counting up from seed")
     max_epochs: int | None = Field(None, ge=1, description="overrides every preset's number of epochs")
     device: Literal["auto", "cpu", "cuda"] = "auto"
     hyper_parameters: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="per model name: preset fields to replace"
+    )
+    grids: dict[str, tuple[dict[str, Any], ...]] = Field(
+        default_factory=dict,
+        description="per model name: the overrides that training/sweep tries, in place of its documented grid",
     )
 
 
@@ -109,6 +169,7 @@ class Settings(StrictModel):
     engagement: EngagementRule = EngagementRule()
     split: SplitConfig = SplitConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    sampled: SampledConfig = SampledConfig()
     training: TrainingConfig = TrainingConfig()
     index: IndexConfig = IndexConfig()
     drift: DriftConfig = DriftConfig()

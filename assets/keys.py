@@ -41,9 +41,17 @@ RAW_USERS: Final[Key] = [INGESTION, "users"]
 TABLES: Final[Key] = [TRANSFORMS, "tables"]
 DATA_DOCS: Final[Key] = [QUALITY, "data_docs"]
 
+SWEEP: Final[Key] = [TRAINING, "sweep"]
+GAMMA_SWEEP: Final[Key] = [TRAINING, "gamma_sweep"]
+GATES: Final[Key] = [TRAINING, "gates"]
+
 METRICS: Final[Key] = [EVALUATION, "metrics"]
 LEADERBOARD: Final[Key] = [EVALUATION, "leaderboard"]
 DECAY: Final[Key] = [EVALUATION, "decay"]
+COMPARISONS: Final[Key] = [EVALUATION, "comparisons"]
+SAMPLED_METRICS: Final[Key] = [EVALUATION, "sampled_metrics"]
+SAMPLED_TABLES: Final[Key] = [EVALUATION, "sampled_tables"]
+LEAVE_ONE_OUT: Final[Key] = [EVALUATION, "leave_one_out"]
 ITEM_INDEX: Final[Key] = [SERVING, "item_index"]
 ENGAGEMENT_DRIFT: Final[Key] = [MONITORING, "engagement_drift"]
 DASHBOARD: Final[Key] = [MONITORING, "dashboard"]
@@ -62,3 +70,8 @@ def checkpoint(model: str) -> Key:
 def ranks(model: str) -> Key:
     """Key of a model's per-case ranks."""
     return [EVALUATION, f"{model}_ranks"]
+
+
+def sampled(model: str) -> Key:
+    """Key of a model's per-case ranks among sampled negatives."""
+    return [EVALUATION, f"{model}_sampled"]

@@ -80,26 +80,34 @@ def bootstrap_means(values: Floats, users: Int, groups: Sequence[Int], samples: 
     so equal ``users`` and ``seed`` give draws that can be compared between models.
 
     Args:
-        values: [C, M] per-case metrics.
+        values: [C, M] per-case metrics; NaN where a metric is not defined for a case, which then counts for the others
+            only.
         users: [C] user of each case, any integers.
         groups: G arrays of case rows; groups may overlap.
         samples: draws.
         seed: of the draws.
 
     Returns:
-        [G, samples, M] means; NaN in a draw that holds no user of the group.
+        [G, samples, M] means; NaN in a draw that holds no case of the group for which the metric is defined.
     """
     distinct, code = np.unique(users, return_inverse=True)
-    parts = [_sums_per_user(values, code, rows) for rows in groups]
+    defined = ~np.isnan(values)
+    holes = np.flatnonzero(~defined.all(axis=0))  # [P - 1] metrics that some case lacks; the others share one count
+    pattern = np.zeros(values.shape[1], np.int64)
+    pattern[holes] = np.arange(1, len(holes) + 1)
+    counted = np.concatenate([np.ones((len(values), 1)), defined[:, holes]], axis=1)
+    summed = np.concatenate([np.where(defined, values, 0.0), counted], axis=1)  # [C, M + P]
+    parts = [_sums_per_user(summed, code, rows) for rows in groups]
+    split = values.shape[1]
     means = np.full((len(groups), samples, values.shape[1]), np.nan)
     generator = np.random.default_rng(seed)
     size = max(1, WEIGHTS_PER_CHUNK // max(1, len(distinct)))
     for start in range(0, samples, size):
         weights = _draws(generator, len(distinct), min(size, samples - start))  # [U, S]
         for group, (members, sums) in enumerate(parts):
-            drawn = weights[members].T @ sums  # [S, M + 1]: sums of values, and number of cases behind
+            drawn = weights[members].T @ sums  # [S, M + P]: sums of values, and numbers of cases behind
             with np.errstate(invalid="ignore"):
-                means[group, start : start + len(drawn)] = drawn[:, :-1] / drawn[:, -1:]
+                means[group, start : start + len(drawn)] = drawn[:, :split] / drawn[:, split:][:, pattern]
     return means
 
 
@@ -112,24 +120,30 @@ def _draws(generator: np.random.Generator, users: int, samples: int) -> Floats:
 
 
 def _sums_per_user(values: Floats, code: Int, rows: Int) -> tuple[Int, Floats]:
-    """Users of the group [u], and [u, M + 1] their summed values with the number of their cases in the last column."""
+    """Users of the group [u], and [u, columns] the sums of ``values`` over their cases."""
     members, local = np.unique(code[rows], return_inverse=True)
-    columns = [np.bincount(local, values[rows, metric], len(members)) for metric in range(values.shape[1])]
-    return members, np.stack([*columns, np.bincount(local, minlength=len(members))], axis=1).astype(np.float64)
+    columns = [np.bincount(local, values[rows, column], len(members)) for column in range(values.shape[1])]
+    return members, np.stack(columns, axis=1)
 
 
 def bootstrap(
     values: Floats, users: Int, groups: Sequence[Int], samples: int, seed: int, level: float = 0.95
 ) -> tuple[Floats, Floats]:
-    """Percentile intervals of group means: [G, M] low and [G, M] high ends, from :func:`bootstrap_means`.
+    """Percentile intervals of group means: [G, M] low and [G, M] high ends, from :func:`bootstrap_means`."""
+    return percentile_interval(bootstrap_means(values, users, groups, samples, seed), level)
 
-    Draws without any user of a group say nothing about it and are left out.
+
+def percentile_interval(draws: Floats, level: float = 0.95) -> tuple[Floats, Floats]:
+    """[G, M] low and [G, M] high ends of [G, S, M] draws.
+
+    Draws that are NaN say nothing and are left out; where all are, so are both ends.
     """
-    means = bootstrap_means(values, users, groups, samples, seed)
     tail = 100 * (1 - level) / 2
-    ends = np.full((2, *means.shape[::2]), np.nan)
-    for group, draws in enumerate(means):
-        held = draws[~np.isnan(draws[:, 0])]
-        if len(held):
-            ends[:, group] = np.percentile(held, [tail, 100 - tail], axis=0)
+    ends = np.full((2, *draws.shape[::2]), np.nan)
+    held = ~np.isnan(draws)
+    whole: NDArray[np.bool_] = np.asarray(held.all(axis=(1, 2)))
+    if whole.any():
+        ends[:, whole] = np.percentile(draws[whole], [tail, 100 - tail], axis=1)
+    for group, metric in np.argwhere(np.asarray(held.any(axis=1)) & ~whole[:, None]):
+        ends[:, group, metric] = np.percentile(draws[group, held[group, :, metric], metric], [tail, 100 - tail])
     return ends[0], ends[1]

@@ -18,6 +18,7 @@ class Columns:
     EVENT_TYPE: Final = "event_type"
     VALUE: Final = "value"
     SOURCE_ROW: Final = "source_row"
+    SOURCE_TIMESTAMP: Final = "source_timestamp"
 
     TITLE: Final = "title"
     CREATED_AT: Final = "created_at"
@@ -59,13 +60,15 @@ class CaseSlice(StrEnum):
     """Slices a metric is reported for.
 
     ``overall`` and the item slices hold the cases whose user has some history; the others are ``no_history`` and,
-    with both together, ``all_users``. ``seen_*`` split by engagements of the target at request time.
+    with both together, ``all_users``. ``tail_and_cold`` is both together. ``seen_*`` split by
+    engagements of the target at request time.
     """
 
     OVERALL = "overall"
     HEAD = "head"
     TAIL = "tail"
     COLD = "cold"
+    TAIL_AND_COLD = "tail_and_cold"
     NO_HISTORY = "no_history"
     ALL_USERS = "all_users"
     SEEN_0 = "seen_0"
@@ -124,4 +127,10 @@ METRIC_COLUMNS: Final = (
     "ci_high",
     "n",
 )
+"""Of the metrics: a row per model and seed."""
+SEED_MEAN_COLUMNS: Final = (
+    *("seeds" if column == "seed" else column for column in METRIC_COLUMNS),
+    "standard_error",
+)
+"""Of the metrics over seeds: how many seeds were averaged, and the standard error over them."""
 ALL_WINDOWS: Final = "all"

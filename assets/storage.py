@@ -69,6 +69,16 @@ class Storage:
         return self.evaluation / "metrics.parquet"
 
     @property
+    def sweeps(self) -> Path:
+        """What hyper-parameter sweeps measured on the validation tail, a file per model."""
+        return self.base / "sweeps"
+
+    @property
+    def gates(self) -> Path:
+        """Mean gate values of trained item towers."""
+        return self.base / "gates"
+
+    @property
     def index(self) -> Path:
         return self.base / "index"
 

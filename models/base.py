@@ -33,18 +33,20 @@ class Sizes:
     Attributes:
         users: user ids.
         items: item ids.
+        history_users: ids of qualified users, those that item histories may hold.
         user_features: feature name -> value ids.
         item_features: feature name -> value ids.
     """
 
     users: int
     items: int
+    history_users: int
     user_features: Mapping[str, int]
     item_features: Mapping[str, int]
 
 
 class Movable:
-    """A batch: a dataclass of tensors and dictionaries of tensors that moves to a device as one."""
+    """A batch: a dataclass of tensors, dictionaries of tensors and other batches that moves to a device as one."""
 
     def to(self, device: torch.device, **_: Any) -> Self:
         moved = {field.name: _move(getattr(self, field.name), device) for field in fields(self)}  # type: ignore[arg-type]
@@ -54,7 +56,33 @@ class Movable:
 def _move(value: Any, device: torch.device) -> Any:
     if isinstance(value, dict):
         return {name: _move(one, device) for name, one in value.items()}
-    return value.to(device) if isinstance(value, Tensor) else value
+    return value.to(device) if isinstance(value, Tensor | Movable) else value
+
+
+@dataclass(frozen=True)
+class ItemInputs(Movable):
+    """What a net may know about items at a refresh; nothing of it is later than the refresh.
+
+    Attributes:
+        ids: [M] dense ids, OOV for items the net was not trained on.
+        features: name -> [M, S].
+        counts: [M] float, engagements before the refresh, or before the end of training where that is earlier: how
+            often an item's own parameters can have been trained by then.
+        log_trend: [M] log q_t, see :mod:`assets.training.trend`.
+        history_rows: [E] the row (0..M-1) that each entry of the item histories belongs to, ascending.
+        history_users: [E] the qualified users who engaged with that item, oldest first within an item, by dense ids of
+            their own (:attr:`Sizes.history_users`).
+    """
+
+    ids: Tensor
+    features: Features
+    counts: Tensor
+    log_trend: Tensor
+    history_rows: Tensor
+    history_users: Tensor
+
+    def __len__(self) -> int:
+        return len(self.ids)
 
 
 @dataclass(frozen=True)
@@ -62,35 +90,86 @@ class UserInputs(Movable):
     """What a net may know about users at a request.
 
     Attributes:
-        user_ids: [B] dense ids.
-        user_features: name -> [B, S].
-        history: [B, L] dense item ids, oldest first, left-aligned, :data:`PADDING` behind.
+        ids: [B] dense ids.
+        features: name -> [B, S].
+        history: [B, L] rows of the item matrix, oldest first, left-aligned, :data:`PADDING` behind.
         lengths: [B] entries of each history, 0 for a user without any.
     """
 
-    user_ids: Tensor
-    user_features: Features
+    ids: Tensor
+    features: Features
     history: Tensor
     lengths: Tensor
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
+class TrainBatch(Movable):
+    """Engagements between one refresh and the next, and what was known at the refresh.
+
+    A row of ``users`` may predict any number of targets, each from a prefix of its history.
+
+    Attributes:
+        items: [M] the items that the batch needs. The first ``candidates`` of them are on the catalog at the refresh
+            (all of the catalog where ``negatives`` is empty); the others are in a history only.
+        users: [B] histories.
+        target_rows: [T] row of ``users`` that each target belongs to.
+        target_positions: [T] how many entries of that row's history are strictly earlier than the target.
+        targets: [T] rows of ``items``, below ``candidates``.
+        seen_targets: [P] with ``seen_items``: pairs (target, candidate) of what the target's user had engaged
+            with before, the target itself never among them. They are no candidates, as in evaluation.
+        seen_items: [P].
+        negatives: [K] rows of ``items`` drawn as negatives; [0] where every row of ``items`` is a candidate.
+        log_q: [M] log probability with which each row is drawn ([0] where nothing is drawn).
+        rebalanced: [T] rows of the targets, drawn so that items are about balanced: the sample Omega_r of CDN 3.2.
+        reversed: [T] rows of the targets, drawn by the inverse of their item's frequency: the reversed sampler of BBN.
+    """
+
+    items: ItemInputs
+    candidates: int
+    users: UserInputs
+    target_rows: Tensor
+    target_positions: Tensor
+    targets: Tensor
+    seen_targets: Tensor
+    seen_items: Tensor
+    negatives: Tensor
+    log_q: Tensor
+    rebalanced: Tensor
+    reversed: Tensor
 
 
 class Net(nn.Module, ABC):
     """A retrieval net: the score of a user and an item is the inner product of their vectors.
 
     Attributes:
-        history_length: latest engagements that :meth:`user_vectors` reads (0: none).
+        history_length: latest engagements of a user that :meth:`user_vectors` reads (0: none).
+        item_history_length: latest qualified users of an item that :meth:`item_vectors` reads (0: none).
+        changes: whether item vectors depend on the refresh, be it through item histories or the trend.
     """
 
     history_length: int = 0
+    item_history_length: int = 0
+    changes: bool = False
 
     @abstractmethod
-    def item_vectors(self, item_ids: Tensor, item_features: Features) -> Tensor:
-        """[N, D] for dense ids [N] and their features."""
+    def item_vectors(self, items: ItemInputs) -> Tensor:
+        """[M, D]; finite for unknown items and items without any history."""
 
     @abstractmethod
-    def user_vectors(self, batch: UserInputs) -> Tensor:
-        """[B, D]; finite for users without history and for unknown users."""
+    def user_vectors(self, users: UserInputs, items: Tensor) -> Tensor:
+        """[B, D]; finite for users without history and for unknown users.
+
+        Args:
+            users: B requests.
+            items: [M, D] of :meth:`item_vectors`, which ``users.history`` points into.
+        """
 
     @abstractmethod
-    def loss(self, batch: Any) -> Tensor:
+    def loss(self, batch: TrainBatch) -> Tensor:
         """Scalar training loss, a mean over the targets of ``batch``."""
+
+    def begin_epoch(self, epoch: int, planned: int) -> None:
+        """Called before each epoch (from 1) with the planned number of epochs; schedules live here."""

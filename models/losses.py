@@ -1,7 +1,7 @@
-"""Training losses over scores that are inner products. Every loss is a mean over the targets.
+"""Training losses over scores that are inner products, [T] per target; callers take the mean.
 
-Notation: x_b user vector, v_i item vector, s_bi = x_b . v_i, y_b the target of row b, Q(i) the probability with which a
-negative is drawn. The correction s - log Q makes a softmax over drawn candidates estimate the softmax over all items
+Notation: s_ti score of target row t's user and item i (trend included), y_t the target, Q(i) the probability with which
+a negative is drawn. The correction s - log Q makes a softmax over drawn candidates estimate the softmax over all items
 (Bengio and Senecal 2008; Yi et al., RecSys 2019, eq. 3).
 """
 
@@ -9,63 +9,48 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-
-def full_softmax(users: Tensor, items: Tensor, targets: Tensor) -> Tensor:
-    """-(1/B) sum_b log( exp(s_b,y_b) / sum_i exp(s_bi) ).
-
-    Args:
-        users: [B, D].
-        items: [N, D], every item.
-        targets: [B] rows of ``items``.
-    """
-    return functional.cross_entropy(users @ items.T, targets)  # [B, N]
+from models.base import TrainBatch
 
 
-def sampled_softmax(
-    users: Tensor, positives: Tensor, targets: Tensor, negatives: Tensor, negative_ids: Tensor, log_q: Tensor
-) -> Tensor:
-    """-(1/B) sum_b log( exp(s'_b,y_b) / (exp(s'_b,y_b) + sum_{j: i_j != y_b} exp(s'_b,i_j)) ), s' = s - log Q.
+def blocked_pairs(batch: TrainBatch) -> Tensor:
+    """[T, C] bool: candidates that are no candidates for a target, because its user had engaged with them before."""
+    blocked = torch.zeros(len(batch.targets), batch.candidates, dtype=torch.bool, device=batch.targets.device)
+    blocked[batch.seen_targets, batch.seen_items] = True
+    return blocked
 
-    One sample i_1..i_K, drawn with replacement from Q, is shared by the batch. Collision rule: where a drawn item is
-    the row's own target, it is masked for that row.
+
+def full_softmax(scores: Tensor, labels: tuple[Tensor, ...], blocked: Tensor) -> tuple[Tensor, ...]:
+    """[T] -log( exp(s_t,y_t) / sum_{i not blocked} exp(s_ti) ) for each labelling y of the same rows.
 
     Args:
-        users: [B, D].
-        positives: [B, D] vectors of the targets.
-        targets: [B] item ids.
-        negatives: [K, D] vectors of the drawn items.
-        negative_ids: [K] item ids.
-        log_q: [N] log Q of every item id.
+        scores: [T, M], every item that exists at the refresh; overwritten where blocked.
+        labels: each [T] columns of ``scores``, never blocked.
+        blocked: [T, M].
     """
-    positive = (users * positives).sum(dim=1) - log_q[targets]  # [B]
-    negative = users @ negatives.T - log_q[negative_ids]  # [B, K]
-    negative = negative.masked_fill(targets[:, None] == negative_ids[None, :], -torch.inf)
-    return (torch.logaddexp(positive, negative.logsumexp(dim=1)) - positive).mean()
+    log_probabilities = scores.masked_fill_(blocked, -torch.inf).log_softmax(dim=1)  # [T, M]
+    return tuple(functional.nll_loss(log_probabilities, label, reduction="none") for label in labels)
 
 
-def in_batch_softmax(users: Tensor, items: Tensor, item_ids: Tensor, log_q: Tensor) -> Tensor:
-    """-(1/B) sum_b log( exp(s'_bb) / sum_{c: c = b or i_c != i_b} exp(s'_bc) ), s'_bc = s_bc - log Q(i_c).
+def sampled_softmax(own: Tensor, drawn: Tensor, blocked: Tensor) -> Tensor:
+    """[T] -log( exp(s'_t,y_t) / (exp(s'_t,y_t) + sum_{j not blocked} n_j exp(s'_t,j)) ), s' = s - log Q.
 
-    The other rows' targets are the negatives, so a popular item is drawn as often as it is popular; log Q takes that
-    back. Accidental hits (another row with the same item) are masked.
+    One sample, drawn with replacement from Q, is shared by the batch; item j is in it n_j times. It may be the batch's
+    targets, which are drawn as often as they are popular. Collision rule: where a drawn item is the row's own target,
+    the caller blocks it for that row.
 
     Args:
-        users: [B, D].
-        items: [B, D] vectors of the rows' targets.
-        item_ids: [B] item ids.
-        log_q: [B] log Q of each row's item.
+        own: [T] s' of the targets.
+        drawn: [T, C] s' + log n; -inf where n is 0.
+        blocked: [T, C].
     """
-    logits = users @ items.T - log_q[None, :]  # [B, B]
-    own = torch.eye(len(users), dtype=torch.bool, device=users.device)
-    hits = (item_ids[:, None] == item_ids[None, :]) & ~own
-    return functional.cross_entropy(logits.masked_fill(hits, -torch.inf), torch.arange(len(users), device=users.device))
+    return torch.logaddexp(own, drawn.masked_fill(blocked, -torch.inf).logsumexp(dim=1)) - own
 
 
 def binary_cross_entropy(positive: Tensor, negative: Tensor) -> Tensor:
-    """-(1/B) sum_b [ log sigma(s_b,y_b) + log(1 - sigma(s_b,j_b)) ], one negative j_b per row (SASRec eq. 7).
+    """[T] -log sigma(s_t,y_t) - log(1 - sigma(s_t,j_t)), one negative j_t per row (SASRec eq. 7).
 
     Args:
-        positive: [B] scores of the targets.
-        negative: [B] scores of the negatives.
+        positive: [T] scores of the targets.
+        negative: [T] scores of the negatives.
     """
-    return (functional.softplus(-positive) + functional.softplus(negative)).mean()
+    return functional.softplus(-positive) + functional.softplus(negative)

@@ -2,13 +2,17 @@
 
 import os
 import sys
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
 
 from assets.config import ConfigError, Settings, load_settings
 from orchestration.home import QUIET, prepare_home
+
+if TYPE_CHECKING:  # importing the runner imports Dagster: `thaw --help` does without
+    from orchestration.runner import Outcome
 
 app = typer.Typer(
     help="Thaw keeps new and long-tail items retrievable.", no_args_is_help=True, pretty_exceptions_enable=False
@@ -70,14 +74,31 @@ def run(
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     if not outcome.success:
-        for step, message in outcome.failed_steps.items():
-            console.print(f"[red]{step}[/]", soft_wrap=True)
-            console.print(message, markup=False, soft_wrap=True)
-        for check in outcome.failed_checks:
-            console.print(f"[red]check failed[/] {check}", soft_wrap=True)
-        console.print(f"Run {outcome.run_id} failed. Details: thaw ui --dataset {settings.dataset}", soft_wrap=True)
-        raise typer.Exit(1)
+        _fail(settings, outcome, console)
     print_summary(settings, outcome.materialized, console)
+
+
+@app.command()
+def report(
+    dataset: Dataset = None,
+    models: Models = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="train the nets with this many seeds")] = None,
+    to: Annotated[Path | None, typer.Option(help="folder of the pages; default: docs/results")] = None,
+) -> None:
+    """Run what is missing for a dataset's page of results, then write the page and its figures."""
+    console = Console(highlight=False)
+    settings = _settings(dataset, models)
+    if seeds:
+        settings = settings.model_copy(update={"training": settings.training.model_copy(update={"seeds": seeds})})
+    prepare_home(settings)
+    from orchestration.report import RESULTS, make_missing, write_report  # noqa: PLC0415
+
+    outcome = make_missing(settings, console)
+    if outcome is not None and not outcome.success:
+        _fail(settings, outcome, console)
+    asked = f"make report DATASET={settings.dataset} SEEDS={settings.training.seeds}"
+    command = asked + (f" MODELS={','.join(settings.models)}" if settings.models else "")
+    console.print(str(write_report(settings, command, to or RESULTS)), soft_wrap=True)
 
 
 @app.command()
@@ -105,6 +126,17 @@ def models() -> None:
 
     rows = [(name, entry.kind, "yes" if name in DEFAULT_ROSTER else "") for name, entry in MODELS.items()]
     _table(["model", "kind", "default roster"], rows)
+
+
+def _fail(settings: Settings, outcome: "Outcome", console: Console) -> NoReturn:
+    """Say which steps and checks failed, and where to look."""
+    for step, message in outcome.failed_steps.items():
+        console.print(f"[red]{step}[/]", soft_wrap=True)
+        console.print(message, markup=False, soft_wrap=True)
+    for check in outcome.failed_checks:
+        console.print(f"[red]check failed[/] {check}", soft_wrap=True)
+    console.print(f"Run {outcome.run_id} failed. Details: thaw ui --dataset {settings.dataset}", soft_wrap=True)
+    raise typer.Exit(1)
 
 
 def _table(headers: list[str], rows: list[tuple[Any, ...]]) -> None:

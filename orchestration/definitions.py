@@ -10,6 +10,7 @@ from assets import dbt
 from assets.config import Settings, load_settings
 from assets.evaluation import assets as evaluation_assets
 from assets.evaluation import checks as evaluation_checks
+from assets.evaluation.sampled import assets as sampled_assets
 from assets.ingestion import assets as ingestion_assets
 from assets.monitoring import assets as monitoring_assets
 from assets.quality import assets as quality_assets
@@ -17,6 +18,7 @@ from assets.quality import checks as quality_checks
 from assets.serving import assets as serving_assets
 from assets.serving import checks as serving_checks
 from assets.training import assets as training_assets
+from assets.training.studies import assets as study_assets
 from orchestration.jobs import refresh_all
 from orchestration.resources import resources
 from orchestration.schedules import daily_refresh
@@ -26,7 +28,9 @@ ASSETS = [
     *dbt.ASSETS,
     *quality_assets.ASSETS,
     *training_assets.ASSETS,
+    *study_assets.ASSETS,
     *evaluation_assets.ASSETS,
+    *sampled_assets.ASSETS,
     *serving_assets.ASSETS,
     *monitoring_assets.ASSETS,
 ]

@@ -15,9 +15,17 @@ REFRESH_ALL = "refresh_all"
 
 
 def left_out(settings: Settings) -> list[keys.Key]:
-    """Keys of the checkpoints and ranks of registered models that are not in the roster."""
+    """Keys that the job leaves alone.
+
+    Checkpoints and ranks of registered models that are not in the roster; the sampled protocols, which cost as much as
+    full ranking and are for comparison with published tables only (``thaw report`` runs them); the leave-one-out table
+    where the split is another; and studies of training, which train many nets or are for people.
+    """
     chosen = set(roster(settings))
-    return [key for model in MODELS if model not in chosen for key in (keys.checkpoint(model), keys.ranks(model))]
+    others = [key for model in MODELS if model not in chosen for key in (keys.checkpoint(model), keys.ranks(model))]
+    sampled = [*(keys.sampled(model) for model in MODELS), keys.SAMPLED_METRICS, keys.SAMPLED_TABLES]
+    studies = [keys.SWEEP, keys.GAMMA_SWEEP, keys.GATES]
+    return [*others, *sampled, *studies, *([] if settings.split.kind == "leave_one_out" else [keys.LEAVE_ONE_OUT])]
 
 
 def refresh_all(settings: Settings) -> "UnresolvedAssetJobDefinition":

@@ -34,7 +34,7 @@ def run_graph(settings: Settings, selection: str | None, console: Console) -> Ou
     definitions = build_definitions(settings, progress=step_lines(console))
     job, chosen = definitions.resolve_job_def(REFRESH_ALL), None
     if selection is not None:
-        job, chosen = definitions.resolve_implicit_global_asset_job_def(), _resolve(selection, definitions)
+        job, chosen = definitions.resolve_implicit_global_asset_job_def(), resolve(selection, definitions)
     with open_instance(settings) as instance:
         for run_id in free_dead_slots(instance):
             console.print(f"run {run_id} had died: marked as failed, its place in the queue freed")
@@ -48,7 +48,12 @@ def run_graph(settings: Settings, selection: str | None, console: Console) -> Ou
     return _outcome(result)
 
 
-def _resolve(selection: str, definitions: dg.Definitions) -> list[dg.AssetKey]:
+def resolve(selection: str, definitions: dg.Definitions) -> list[dg.AssetKey]:
+    """The assets of a selection.
+
+    Raises:
+        ValueError: when it holds none.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.BetaWarning)  # about a parameter that Dagster's own parser sets
         chosen = list(dg.AssetSelection.from_string(selection).resolve(definitions.resolve_asset_graph()))

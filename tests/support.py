@@ -6,7 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 from assets.schema import ItemSlice, Split
-from assets.storage import Storage, write_parquet
+from assets.storage import Storage, file_digest, write_json, write_parquet
+from assets.transforms.export import TableRecord, manifest_path, tables_version
 
 Row = tuple[str, str, str]
 """(user_id, item_id, ISO timestamp)."""
@@ -37,7 +38,7 @@ def write_tables(
     tail_max_count: int = 10,
     dataset: str = "toy",
 ) -> Storage:
-    """Write every exported table for ``interactions`` and return where.
+    """Write every exported table for ``interactions``, with the export's manifest, and return where.
 
     Args:
         item_features: feature name -> item id -> values.
@@ -47,6 +48,7 @@ def write_tables(
     frame = interactions.sort_values(["timestamp", "source_row"], ignore_index=True)
     bounds = split_bounds(frame, pd.Timestamp(cutoff), pd.Timestamp(validation_start), windows)
     labels = [_label(bounds, instant) for instant in frame["timestamp"]]
+    frame["source_timestamp"] = frame["timestamp"]
     frame["split"] = [label[0] for label in labels]
     frame["window"] = pd.array([label[1] for label in labels], dtype="Int32")
     items = _items(frame, tail_max_count)
@@ -63,7 +65,18 @@ def write_tables(
     }
     for name, table in tables.items():
         write_parquet(storage.table(name), table)
+    write_manifest(storage)
     return storage
+
+
+def write_manifest(storage: Storage) -> None:
+    """Call the tables as they lie there one export; a test that rewrites one calls this again."""
+    records = {
+        path.stem: TableRecord(rows=len(pd.read_parquet(path)), sha256=file_digest(path))
+        for path in sorted(storage.tables.glob("*.parquet"))
+    }
+    manifest = {"data_version": "test", "vars": {}, "tables": records, "version": tables_version(records)}
+    write_json(manifest_path(storage), manifest)
 
 
 def split_bounds(

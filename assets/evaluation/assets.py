@@ -1,4 +1,4 @@
-"""Evaluation as assets: ranks per model, the tidy metrics, the leaderboard and the decay figure."""
+"""Evaluation as assets: ranks per model, the tidy metrics, the leaderboard, decay, and models against each other."""
 
 import base64
 import time
@@ -14,7 +14,7 @@ METRICS_SHOWN = 12
 
 
 def ranks_asset(model: str) -> dg.AssetsDefinition:
-    """The asset that ranks every test case with one model's checkpoint."""
+    """The asset that ranks every test case with one model's checkpoints."""
 
     @dg.asset(
         key=keys.ranks(model),
@@ -24,7 +24,7 @@ def ranks_asset(model: str) -> dg.AssetsDefinition:
         owners=[keys.OWNER],
         description=(
             f"Where each test engagement's item came in {model}'s full ranking of the catalog at its refresh: one row "
-            "per case and protocol, weights frozen, every window."
+            "per case, protocol and seed, weights frozen, every window; and how likely the item was (nll)."
         ),
     )
     def rank(storage: dg.ResourceParam[Storage], settings: dg.ResourceParam[Settings]) -> dg.MaterializeResult:
@@ -45,6 +45,7 @@ def ranks_asset(model: str) -> dg.AssetsDefinition:
             metadata={
                 "dagster/row_count": len(ranked.ranks),
                 "cases": info.cases,
+                "seeds": list(info.basis.seeds),
                 "protocols": list(info.basis.protocols),
                 "repeats_dropped": info.repeats_dropped,
                 "off_catalog": info.off_catalog,
@@ -66,8 +67,8 @@ def ranks_asset(model: str) -> dg.AssetsDefinition:
     kinds={"pandas", "parquet"},
     owners=[keys.OWNER],
     description=(
-        "Tidy metrics of the roster: a row per model, protocol, window, slice, metric and k, with a 95 % interval from "
-        "a bootstrap over users."
+        "Tidy metrics of the roster: a row per model, seed, protocol, window, slice, metric and k, with a 95 % "
+        "interval from a bootstrap over users; and beside it the same over seeds."
     ),
 )
 def metrics(storage: dg.ResourceParam[Storage], settings: dg.ResourceParam[Settings]) -> dg.MaterializeResult:
@@ -102,14 +103,18 @@ def metrics(storage: dg.ResourceParam[Storage], settings: dg.ResourceParam[Setti
 )
 def leaderboard(storage: dg.ResourceParam[Storage], settings: dg.ResourceParam[Settings]) -> dg.MaterializeResult:
     from assets.evaluation.files import leaderboard_path, leaderboard_text_path
-    from assets.evaluation.run import build_leaderboard
+    from assets.evaluation.run import build_leaderboard, build_lists_table
     from assets.storage import write_text
 
     board = build_leaderboard(storage, settings)
     path = write_text(leaderboard_path(storage), board.markdown())
     write_text(leaderboard_text_path(storage), board.text())
     return dg.MaterializeResult(
-        metadata={"leaderboard": dg.MetadataValue.md(board.markdown()), "path": dg.MetadataValue.path(path)}
+        metadata={
+            "leaderboard": dg.MetadataValue.md(board.markdown()),
+            "recommended lists": dg.MetadataValue.md(build_lists_table(storage, settings)),
+            "path": dg.MetadataValue.path(path),
+        }
     )
 
 
@@ -119,31 +124,96 @@ def leaderboard(storage: dg.ResourceParam[Storage], settings: dg.ResourceParam[S
     group_name=keys.EVALUATION,
     kinds={"matplotlib", "png"},
     owners=[keys.OWNER],
-    description="Quality of frozen weights from window to window, per slice, with 95 % intervals; floors dashed.",
+    description=(
+        "Quality of frozen weights from window to window, per slice, and each window over the first, with 95 % "
+        "intervals; floors dashed."
+    ),
 )
 def decay(storage: dg.ResourceParam[Storage], settings: dg.ResourceParam[Settings]) -> dg.MaterializeResult:
-    from assets.evaluation.files import decay_path
+    from assets.evaluation.files import decay_path, decay_text_path, relative_decay_path
     from assets.evaluation.report import decay_table
     from assets.evaluation.run import build_decay, floors
-    from assets.storage import write_bytes
+    from assets.storage import write_bytes, write_text
     from assets.training.registry import roster
-    from dashboards.decay import decay_png
+    from dashboards.decay import SLICES, decay_png
 
     result, protocol = build_decay(storage, settings), settings.evaluation.headline
     title = f"{storage.dataset}: {protocol.user_history} user history, {protocol.item_embeddings} items"
-    png = decay_png(
-        result.metrics, roster(settings), floors(settings), result.shown, settings.evaluation.min_cases, title
+    figures = {
+        decay_path(storage): decay_png(
+            result.metrics, roster(settings), floors(settings), result.shown, settings.evaluation.min_cases, title
+        ),
+        relative_decay_path(storage): decay_png(
+            result.points,
+            roster(settings),
+            floors(settings),
+            result.shown,
+            settings.evaluation.min_cases,
+            f"{title}; each window over the first",
+        ),
+    }
+    for path, png in figures.items():
+        write_bytes(path, png)
+    tables = [
+        decay_table(result.metrics, result.relative, metric, k, name) for metric, k in result.shown for name in SLICES
+    ]
+    text = "\n\n".join(tables)
+    write_text(decay_text_path(storage), text + "\n")
+    absolute, relative = (
+        f"![{title}](data:image/png;base64,{base64.b64encode(png).decode()})" for png in figures.values()
     )
-    path = write_bytes(decay_path(storage), png)
-    tables = [decay_table(result.metrics, result.relative, metric, k) for metric, k in result.shown]
-    figure = f"![{title}](data:image/png;base64,{base64.b64encode(png).decode()})"
     return dg.MaterializeResult(
         metadata={
-            "figure": dg.MetadataValue.md(figure),
-            "decay": dg.MetadataValue.md("\n\n".join(tables)),
-            "path": dg.MetadataValue.path(path),
+            "figure": dg.MetadataValue.md(absolute),
+            "relative to the first window": dg.MetadataValue.md(relative),
+            "decay": dg.MetadataValue.md(text),
+            "path": dg.MetadataValue.path(decay_path(storage)),
         }
     )
 
 
-ASSETS: list[dg.AssetsDefinition] = [*(ranks_asset(model) for model in MODELS), metrics, leaderboard, decay]
+@dg.asset(
+    key=keys.COMPARISONS,
+    deps=[keys.TABLES, *(keys.ranks(model) for model in MODELS)],
+    group_name=keys.EVALUATION,
+    kinds={"pandas", "parquet"},
+    owners=[keys.OWNER],
+    description=(
+        "Every model against every other on the same cases, per slice and window, and how the difference changed since "
+        "the first window; paired 95 % intervals over users. Headline protocol."
+    ),
+)
+def comparisons(storage: dg.ResourceParam[Storage], settings: dg.ResourceParam[Settings]) -> dg.MaterializeResult:
+    from tqdm import tqdm
+
+    from assets.evaluation.files import comparisons_path
+    from assets.evaluation.pairs import changes_markdown, pairs_markdown
+    from assets.evaluation.run import build_comparisons, pair_metrics
+    from assets.training.registry import roster
+
+    started, models = time.perf_counter(), roster(settings)
+    with tqdm(total=len(models), desc="paired bootstrap", unit=" models") as bar:
+        table = build_comparisons(storage, settings, lambda _: bar.update())
+    shown = [
+        render(table, reference, metric)
+        for reference in models
+        for metric in pair_metrics(settings)
+        for render in (pairs_markdown, changes_markdown)
+    ]
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": len(table),
+            "comparisons": dg.MetadataValue.md("\n\n".join(shown)),
+            "seconds": round(time.perf_counter() - started, 2),
+            "path": dg.MetadataValue.path(comparisons_path(storage)),
+        }
+    )
+
+
+ASSETS: list[dg.AssetsDefinition] = [
+    *(ranks_asset(model) for model in MODELS),
+    metrics,
+    leaderboard,
+    decay,
+    comparisons,
+]

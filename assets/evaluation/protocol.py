@@ -14,6 +14,9 @@ The rules, each decided here once:
 - **Ties**: averaged, as :mod:`assets.metrics` states; scores closer than :data:`assets.ranking.TIE_TOLERANCE` tie.
 - **Smoothing**: counts enter logarithms as ``count + smoothing``, so an item nobody engaged with is finite and below
   every item with an engagement (:attr:`assets.config.EvaluationConfig.smoothing`).
+- **Likelihood**: ``nll`` is that of the target under the softmax of the scores over the candidates that are ranked,
+  seen items left out: the losses leave them out too, so it is the distribution that was trained. Off-catalog targets
+  have none (NaN). Of a model trained with another loss it says how far its scores are from logits.
 - **Users without history** (as of what the protocol lets the model know): ranked by decayed popularity, whatever the
   model, and reported as their own slice. ``overall`` and the item slices leave them out, ``all_users`` has them.
   Under frozen histories more users have none, so ``overall`` of two protocols holds different cases, ``all_users``
@@ -31,7 +34,7 @@ import pandas as pd
 from assets.config import Protocol
 from assets.ranking import Cases, Recommender, rank_cases
 from assets.schema import Columns
-from assets.stream import DatasetTables, Int
+from assets.stream import PADDING, DatasetTables, Int
 
 FULL_RANKING = "full"
 """Value of column ``protocol``: every candidate of the catalog is ranked, none is sampled."""
@@ -48,6 +51,15 @@ CASE_COLUMNS = (
     Columns.ENGAGEMENTS_SEEN,
     Columns.ON_CATALOG,
 )
+
+RANK_COLUMNS = ("has_history", "above", "tied", "nll", "catalog")
+"""What ranking adds to a case, as :class:`assets.ranking.Ranks` names it."""
+
+LISTED = "listed_"
+"""Columns ``listed_0``, ``listed_1``, ... hold the universe rows of the recommended list, the best first."""
+
+LIST_FREQUENCY = "list_train_frequency"
+"""Mean number of train engagements of the items in a case's recommended list; NaN where there is no list."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +121,7 @@ def rank_under_protocols(
     protocols: Sequence[Protocol],
     identity: dict[str, str | int],
     progress: Callable[[int], None] = lambda _: None,
+    list_length: int = 0,
 ) -> pd.DataFrame:
     """Rank every case under every protocol.
 
@@ -116,26 +129,51 @@ def rank_under_protocols(
         fallback: ranks for users without history.
         identity: ``dataset``, ``model`` and ``seed``, written on every row.
         progress: called with the number of cases done since the last call; in all, cases times protocols.
+        list_length: items in a case's recommended list, under the first protocol, the headline.
 
     Returns:
-        One row per protocol and case: :data:`RUN_COLUMNS`, :data:`CASE_COLUMNS`, has_history, above, tied.
+        One row per protocol and case: :data:`RUN_COLUMNS`, :data:`CASE_COLUMNS`, :data:`RANK_COLUMNS`; with lists also
+        their columns (``PADDING`` where there is no item or no list) and :data:`LIST_FREQUENCY`.
     """
     runs = []
-    for protocol in protocols:
+    for place, protocol in enumerate(protocols):
         ranks = rank_cases(
-            model, fallback, case_set.cases, tables.stream, tables.catalog, protocol, tables.cutoff, progress
+            model,
+            fallback,
+            case_set.cases,
+            tables.stream,
+            tables.catalog,
+            protocol,
+            tables.cutoff,
+            progress,
+            list_length if place == 0 else 0,
         )
         run = case_set.labels.assign(
             **identity,
             protocol=FULL_RANKING,
             user_history=protocol.user_history.value,
             item_embeddings=protocol.item_embeddings.value,
-            has_history=ranks.has_history,
-            above=ranks.above,
-            tied=ranks.tied,
+            **{column: getattr(ranks, column) for column in RANK_COLUMNS},
         )
-        runs.append(run[[*RUN_COLUMNS, *CASE_COLUMNS, "has_history", "above", "tied"]])
+        lists = _list_frame(ranks.listed, list_length, tables.catalog.train_count)
+        runs.append(pd.concat([run[[*RUN_COLUMNS, *CASE_COLUMNS, *RANK_COLUMNS]], lists], axis=1))
     return pd.concat(runs, ignore_index=True)
+
+
+def _list_frame(listed: Int, length: int, train_count: Int) -> pd.DataFrame:
+    """[C] rows of ``length`` list columns and the mean train count; no columns for length 0.
+
+    Args:
+        listed: [C, length] universe rows, or [C, 0] where no lists were made.
+    """
+    if not length:
+        return pd.DataFrame(index=range(len(listed)))
+    held = listed if listed.shape[1] else np.full((len(listed), length), PADDING, np.int64)
+    filled = held != PADDING
+    with np.errstate(invalid="ignore"):
+        frequency = (train_count[held] * filled).sum(axis=1) / filled.sum(axis=1)  # NaN for an empty list
+    columns = {f"{LISTED}{place}": held[:, place].astype(np.int32) for place in range(length)}
+    return pd.DataFrame({**columns, LIST_FREQUENCY: frequency})
 
 
 def of_protocol(frame: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:

@@ -2,22 +2,30 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 import pandas as pd
 
 from assets.config import Protocol
 from assets.evaluation.protocol import CaseSet
+from assets.evaluation.slices import COVERAGE, NLL, PERPLEXITY, TRAIN_FREQUENCY
 from assets.ranking import Cases, Recommender, rank_cases
 from assets.schema import METRIC_COLUMNS, CaseSlice, Columns
 from assets.stream import DatasetTables
 
 CASES_COMPARED = 500
 
+NLL_TOLERANCE = 1e-3
+"""Nats by which rounding may change a likelihood; what is counted cannot change by less than 1."""
+
+RANGES: Final = {NLL: (0.0, np.inf), PERPLEXITY: (1.0, np.inf), TRAIN_FREQUENCY: (0.0, np.inf)}
+"""Where a metric's values lie; the others' in [0, 1]."""
+
 
 @dataclass(frozen=True)
 class FutureReport:
-    """How many of the compared (case, protocol) pairs have another rank once the future is removed."""
+    """How many of the compared (case, protocol) pairs have another rank or likelihood once the future is removed."""
 
     compared: int
     changed: int
@@ -60,7 +68,8 @@ def future_report(
     for protocol in protocols:
         full = _ranks(over_all, fallback, chosen, tables, protocol)
         short = _ranks(over_past, fallback, chosen, past, protocol)
-        changed += int((full != short).any(axis=0).sum())
+        same = np.isclose(full, short, rtol=0, atol=NLL_TOLERANCE, equal_nan=True).all(axis=0)
+        changed += int((~same).sum())
     return FutureReport(len(chosen) * len(protocols), changed, until)
 
 
@@ -68,19 +77,23 @@ def _ranks(
     model: Recommender, fallback: Recommender, cases: Cases, tables: DatasetTables, protocol: Protocol
 ) -> np.ndarray:
     ranks = rank_cases(model, fallback, cases, tables.stream, tables.catalog, protocol, tables.cutoff)
-    return np.stack([ranks.above, ranks.tied, ranks.has_history])
+    return np.stack([ranks.above, ranks.tied, ranks.has_history, ranks.nll])
 
 
 def unsound_rows(metrics: pd.DataFrame) -> pd.DataFrame:
-    """Rows whose value or interval is not finite, not within [0, 1], not ordered, or rests on no case.
+    """Rows whose value or interval is not finite, not within its metric's range, not ordered, or rests on no case.
 
     Raises:
         KeyError: naming the columns that the table lacks.
     """
     if missing := [column for column in METRIC_COLUMNS if column not in metrics]:
         raise KeyError(f"the metrics lack {', '.join(missing)}")
-    numbers = metrics[["ci_low", "value", "ci_high"]].to_numpy(dtype=np.float64)
-    within = np.isfinite(numbers).all(axis=1) & (numbers >= 0).all(axis=1) & (numbers <= 1 + 1e-12).all(axis=1)
+    numbers = metrics[["ci_low", "value", "ci_high"]].to_numpy(dtype=np.float64, copy=True)
+    plain = (metrics["metric"] == COVERAGE).to_numpy()
+    numbers[plain] = numbers[plain][:, 1:2]  # it has no interval
+    ranges = np.array([RANGES.get(metric, (0.0, 1.0)) for metric in metrics["metric"]]).reshape(-1, 2)  # [R, 2]
+    low, high = ranges[:, :1] - 1e-12, ranges[:, 1:] + 1e-12
+    within = (np.isfinite(numbers) & (numbers >= low) & (numbers <= high)).all(axis=1)
     return metrics[~(within & (numbers[:, 0] <= numbers[:, 2]) & (metrics["n"] > 0).to_numpy())]
 
 

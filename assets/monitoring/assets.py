@@ -31,7 +31,7 @@ def engagement_drift(
 
     started, drifts = time.perf_counter(), []
     reports = write_drift_reports(storage, settings)
-    for drift in tqdm(reports, total=settings.split.windows, desc="drift reports", unit="window"):
+    for drift in tqdm(reports, total=settings.split.test_windows, desc="drift reports", unit="window"):
         drifted = int(drift.scores["drifted"].sum())
         context.log.info(f"window {drift.subject.window}: {drifted} of {len(drift.scores)} columns drifted")
         drifts.append(drift)

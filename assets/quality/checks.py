@@ -19,8 +19,7 @@ def validate_table(name: str, storage: Storage, settings: Settings) -> TableResu
     from assets.quality.suites import SUITES, Limits
     from assets.quality.validation import validate_frame
 
-    now = pd.Timestamp.now("UTC").tz_localize(None)
-    limits = Limits(now=now, windows=settings.split.windows, history_length=settings.split.history_length)
+    limits = Limits.of(settings.split, now=pd.Timestamp.now("UTC").tz_localize(None))
     written_at = results.written_at(storage, name)
     suite = SUITES[name]
     return validate_frame(name, suite.frame(storage), suite.expectations(limits), written_at)
@@ -32,7 +31,7 @@ def validate_leakage(name: str, storage: Storage, settings: Settings) -> TableRe
     from assets.quality.validation import check_rules
 
     written_at = results.written_at(storage, name)
-    return check_rules(read_split_tables(storage, settings.split.tail_max_count), name, written_at)
+    return check_rules(read_split_tables(storage, settings.split), name, written_at)
 
 
 def record(storage: Storage, result: TableResult) -> dg.AssetCheckResult:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from assets.quality import leakage_rules as rules
+from assets.quality import timeline_rules
 from assets.quality.split_tables import SplitTables
 
 
@@ -47,6 +48,18 @@ RULES: tuple[Rule, ...] = (
         "train, validation and the windows follow each other without gap or overlap",
         "split_bounds",
         rules.bounds_not_contiguous,
+    ),
+    Rule(
+        "times_as_recorded",
+        "every engagement lies where its source puts it; of leave_one_out, the held-out ones at midnights after train",
+        "interactions",
+        timeline_rules.rows_at_wrong_times,
+    ),
+    Rule(
+        "left_out_by_rule",
+        "leave_one_out tests one engagement of each user with three or more, validates on one and trains on the rest",
+        "interactions",
+        timeline_rules.rows_not_left_out_by_rule,
     ),
     Rule("one_split_per_row", "no source row is both in train and in test", "interactions", rules.rows_in_two_splits),
     Rule(

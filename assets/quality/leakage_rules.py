@@ -3,6 +3,8 @@
 They recompute what they check from the engagements alone, so that they share no code with the SQL that made it.
 """
 
+import math
+
 import numpy as np
 import pandas as pd
 
@@ -100,10 +102,20 @@ def _miscounted(table: pd.DataFrame, key: str, past: pd.DataFrame) -> pd.DataFra
 
 
 def items_in_wrong_slice(tables: SplitTables) -> pd.DataFrame:
-    expected = tables.items[Columns.ITEM].map(tables.past[Columns.ITEM].value_counts()).fillna(0)
-    cold, tail = expected == 0, expected <= tables.tail_max_count
-    name = np.select([cold, tail], [ItemSlice.COLD.value, ItemSlice.TAIL.value], ItemSlice.HEAD.value)
+    counts = tables.items[Columns.ITEM].map(tables.past[Columns.ITEM].value_counts()).fillna(0)
+    head = (
+        _most_frequent(tables, counts) if tables.split.head_rule == "pareto" else counts > tables.split.tail_max_count
+    )
+    name = np.select([counts == 0, head], [ItemSlice.COLD.value, ItemSlice.HEAD.value], ItemSlice.TAIL.value)
     return tables.items.assign(expected=name)[tables.items[Columns.SLICE] != name]
+
+
+def _most_frequent(tables: SplitTables, counts: pd.Series) -> pd.Series:
+    """Whether each item is among the configured share of those available before the cutoff, rounded half up."""
+    available = int((tables.items[Columns.AVAILABLE_AT] < tables.cutoff).sum())
+    head = max(1, math.floor(tables.split.head_share * available + 0.5))
+    ranked = tables.items.assign(count=counts).sort_values(["count", Columns.ITEM], ascending=[False, True])
+    return counts.index.to_series().isin(ranked.index[:head])
 
 
 def items_with_wrong_availability(tables: SplitTables) -> pd.DataFrame:

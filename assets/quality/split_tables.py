@@ -5,13 +5,14 @@ from functools import cached_property
 
 import pandas as pd
 
+from assets.config import SplitConfig
 from assets.schema import Columns, Split
 from assets.storage import Storage
 
 
 @dataclass(frozen=True)
 class SplitTables:
-    """The exported tables that the rules look at, and the configured border between tail and head."""
+    """The exported tables that the rules look at, and the split that they were made by."""
 
     interactions: pd.DataFrame
     split_bounds: pd.DataFrame
@@ -20,7 +21,7 @@ class SplitTables:
     test_cases: pd.DataFrame
     user_histories: pd.DataFrame
     item_histories: pd.DataFrame
-    tail_max_count: int
+    split: SplitConfig
 
     @property
     def windows(self) -> pd.DataFrame:
@@ -39,7 +40,7 @@ class SplitTables:
         return self.interactions[self.interactions[Columns.TIMESTAMP] < self.cutoff]
 
 
-def read_split_tables(storage: Storage, tail_max_count: int) -> SplitTables:
+def read_split_tables(storage: Storage, split: SplitConfig) -> SplitTables:
     """Read the exported tables.
 
     Raises:
@@ -54,5 +55,5 @@ def read_split_tables(storage: Storage, tail_max_count: int) -> SplitTables:
         test_cases=storage.read_table("test_cases"),
         user_histories=storage.read_table("user_histories"),
         item_histories=storage.read_table("item_histories"),
-        tail_max_count=tail_max_count,
+        split=split,
     )

@@ -20,11 +20,12 @@ from assets.quality.vocabulary import (
     count,
     features,
     identifier,
-    instant,
     label,
     present,
     references,
     rows,
+    source_instant,
+    timeline_instant,
     true,
     unique,
 )
@@ -48,7 +49,6 @@ def _engagements(limits: Limits) -> list[Expectation]:
         *identifier(Columns.USER),
         *identifier(Columns.ITEM),
         present(Columns.TIMESTAMP),
-        *instant(Columns.TIMESTAMP, limits),
         present(Columns.EVENT_TYPE),
         gxe.ExpectColumnValuesToBeBetween(
             column=Columns.VALUE, min_value=-finite, max_value=finite, description="value is finite or missing"
@@ -62,6 +62,7 @@ def raw_interactions(limits: Limits) -> list[Expectation]:
     same = [Columns.USER, Columns.ITEM, Columns.TIMESTAMP, Columns.EVENT_TYPE, Columns.VALUE]
     return [
         *_engagements(limits),
+        *source_instant(Columns.TIMESTAMP, limits),
         gxe.ExpectCompoundColumnsToBeUnique(
             column_list=same, description="no engagement is recorded twice", severity=WARNING
         ),
@@ -75,7 +76,7 @@ def raw_items(limits: Limits) -> list[Expectation]:
         *identifier(Columns.ITEM),
         unique(Columns.ITEM),
         gxe.ExpectColumnToExist(column=Columns.TITLE, description="there is a title column"),
-        *instant(Columns.CREATED_AT, limits, earliest=None),
+        *source_instant(Columns.CREATED_AT, limits, earliest=None),
         features(),
     ]
 
@@ -94,6 +95,9 @@ def interactions(limits: Limits) -> list[Expectation]:
     in_train = Column(Columns.SPLIT) != Split.TEST.value
     return [
         *_engagements(limits),
+        *timeline_instant(Columns.TIMESTAMP, limits),
+        present(Columns.SOURCE_TIMESTAMP),
+        *source_instant(Columns.SOURCE_TIMESTAMP, limits),
         *label(Columns.SPLIT, Split),
         gxe.ExpectColumnDistinctValuesToContainSet(
             column=Columns.SPLIT, value_set=[split.value for split in Split], description="every split has engagements"
@@ -142,9 +146,9 @@ def items(limits: Limits) -> list[Expectation]:
         rows(1, "there are items"),
         *identifier(Columns.ITEM),
         unique(Columns.ITEM),
-        *instant(Columns.CREATED_AT, limits, earliest=None),
-        *instant(Columns.AVAILABLE_AT, limits, earliest=None),
-        *instant(Columns.FIRST_ENGAGED_AT, limits),
+        *source_instant(Columns.CREATED_AT, limits, earliest=None),
+        *timeline_instant(Columns.AVAILABLE_AT, limits, earliest=None),
+        *timeline_instant(Columns.FIRST_ENGAGED_AT, limits),
         *count(Columns.TRAIN_COUNT),
         *label(Columns.SLICE, ItemSlice),
         features(),
@@ -167,7 +171,7 @@ def test_cases(limits: Limits) -> list[Expectation]:
         *identifier(Columns.USER),
         *identifier(Columns.ITEM),
         unique(Columns.SOURCE_ROW),
-        *instant(Columns.TIMESTAMP, limits),
+        *timeline_instant(Columns.TIMESTAMP, limits),
         gxe.ExpectColumnValuesToBeInSet(
             column=Columns.WINDOW, value_set=list(range(limits.windows)), description="window is one of the split's"
         ),

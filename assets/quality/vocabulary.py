@@ -1,12 +1,14 @@
 """The vocabulary of the suites: expectations that several tables share, each with its meaning in words."""
 
 from dataclasses import dataclass
+from typing import Self
 
 import pandas as pd
 from great_expectations import expectations as gxe
 from great_expectations.expectations.expectation import Expectation
 from great_expectations.expectations.metadata_types import FailureSeverity
 
+from assets.config import SplitConfig
 from assets.quality import frames
 from assets.schema import ItemSlice, Split
 
@@ -18,11 +20,25 @@ WARNING = FailureSeverity.WARNING
 
 @dataclass(frozen=True)
 class Limits:
-    """What expectations are measured against: the time of the run (naive UTC) and the configured split."""
+    """What expectations are measured against: the time of the run (naive UTC) and the configured split.
+
+    Attributes:
+        now: no source may name a later time.
+        timeline_end: no engagement of the timeline that is split may be later.
+        windows: of test time.
+        history_length: entries kept per history.
+    """
 
     now: pd.Timestamp
+    timeline_end: pd.Timestamp
     windows: int
     history_length: int
+
+    @classmethod
+    def of(cls, split: SplitConfig, now: pd.Timestamp) -> Self:
+        """Limits at ``now``: leave_one_out tests at the second midnight after the last day of train."""
+        timeline_end = now.floor("D") + pd.Timedelta(2, "D") if split.kind == "leave_one_out" else now
+        return cls(now, timeline_end, split.test_windows, split.history_length)
 
 
 def identifier(column: str) -> list[Expectation]:
@@ -37,16 +53,26 @@ def unique(column: str) -> Expectation:
     return gxe.ExpectColumnValuesToBeUnique(column=column, description=f"one row per {column}")
 
 
-def instant(column: str, limits: Limits, earliest: pd.Timestamp | None = EARLIEST) -> list[Expectation]:
-    """A time that is not in the future and, where ``earliest`` is given, not before it."""
-    first = f"between {earliest:%Y-%m-%d} and now" if earliest is not None else "not in the future"
+def source_instant(column: str, limits: Limits, earliest: pd.Timestamp | None = EARLIEST) -> list[Expectation]:
+    """A time of the source: not in the future and, where ``earliest`` is given, not before it."""
+    words = f"between {earliest:%Y-%m-%d} and now" if earliest is not None else "not in the future"
+    return _instant(column, earliest, limits.now, words)
+
+
+def timeline_instant(column: str, limits: Limits, earliest: pd.Timestamp | None = EARLIEST) -> list[Expectation]:
+    """A time of the timeline that is split: not behind its end and, where ``earliest`` is given, not before it."""
+    words = "not behind the end of the timeline"
+    return _instant(column, earliest, limits.timeline_end, words if earliest is None else f"{words}, nor before 1971")
+
+
+def _instant(column: str, earliest: pd.Timestamp | None, latest: pd.Timestamp, words: str) -> list[Expectation]:
     return [
         gxe.ExpectColumnValuesToBeOfType(column=column, type_="datetime64", description=f"{column} is a timestamp"),
         gxe.ExpectColumnValuesToBeBetween(
             column=column,
             min_value=None if earliest is None else earliest.to_pydatetime(),
-            max_value=limits.now.to_pydatetime(),
-            description=f"{column} is {first}",
+            max_value=latest.to_pydatetime(),
+            description=f"{column} is {words}",
         ),
     ]
 

@@ -76,8 +76,7 @@ def user_sample(tables: DatasetTables, model: Recommender, count: int, seed: int
     users = np.random.default_rng(seed).permutation(np.unique(tables.stream.users))[:count]
     instants = np.full(len(users), instant)
     queries = tables.stream.queries(users, instants, max(1, model.history_length))
-    items = model.item_vectors(tables.stream.before(instant), instant)
-    vectors = model.user_vectors(queries, items)  # [Q, D]
+    vectors = model.user_vectors(queries, model.item_vectors(tables.stream.before(instant), instant))  # [Q, D]
     rows, items = tables.stream.seen_pairs(users, instants)
     return UserSample(
         user_ids=tables.users[Columns.USER].to_numpy(dtype=object)[users].tolist(),

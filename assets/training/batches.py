@@ -1,4 +1,8 @@
-"""Training batches from precomputed arrays: no per-row Python. One iteration over a batch source is one epoch."""
+"""Training batches from precomputed arrays: no per-row Python. One iteration over a batch source is one epoch.
+
+The regime is the one that serves (DESIGN section 4): a batch holds engagements between one daily refresh and the next,
+and reads of the items only what was known at that refresh, of the users what was known at each engagement.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,13 +10,14 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
-from assets.stream import PADDING, EngagementStream, Int
-from assets.training.encoding import Encodings, Universe, features_by_dense_id
-from assets.training.negatives import NegativeSampler
-from models.base import Features
-from models.sasrec import SequenceBatch
-from models.two_tower import PairBatch
+from assets.stream import PADDING, Catalog, EngagementStream, Int, Time
+from assets.training.encoding import Universe
+from assets.training.negatives import draw, frequencies, inverse_frequency, rebalanced
+from assets.training.refresh import ItemHistories, Refresher
+from models.base import Features, TrainBatch, UserInputs
 
 
 class BatchSource(Protocol):
@@ -24,158 +29,225 @@ class BatchSource(Protocol):
 
 
 @dataclass(frozen=True)
-class Sequences:
-    """Every engagement as a target, at the place in its user's sequence where its history ends.
+class TimedTargets:
+    """Engagements as targets, grouped by refresh and, within a group, by window of their user's history.
 
-    A user's sequence is cut into windows of at most L items. A target whose history holds e items (strictly earlier
-    in time, so targets with equal timestamps share one history) belongs to the first window if e <= L, else to the
-    window that starts at c * (L // 2) for the smallest c that reaches e. So it is encoded with all its history or at
-    least half of the longest window, and every position up to the last is trained. Targets are paired with windows, not
-    with positions, because equal timestamps give one position several targets and others none.
+    A group holds at most ``batch_size`` consecutive engagements of one UTC day. Left out: engagements on items that are
+    not on the catalog at their refresh (there is no vector to score then, and as positives they would teach that
+    unknown items are popular), and repeats, which evaluation leaves out too.
+
+    A history is cut into windows of at most L entries. A target whose history holds e entries (strictly earlier in
+    time, so targets with equal timestamps share one history) belongs to the window that starts at c * (L // 2) for the
+    smallest c that reaches e. So it is encoded with all its history or at least half of the longest window, and one
+    encoded window serves all its targets of the day.
 
     Attributes:
-        items: [E] dense item ids grouped by user, in time order.
-        starts: [C] where each window starts in ``items``.
-        lengths: [C] items of each window.
-        offsets: [C + 1] where each window's targets start in the next two.
-        positions: [E] items of the window before the target: the encoder position that predicts it.
-        targets: [E] dense item ids.
+        refreshes: [G] instant of each group.
+        targets: [T] positions in the stream, grouped, then by window.
+        group_offsets: [G + 1] where each group's windows start in the next three.
+        starts: [W] where each window starts in ``stream.by_user``.
+        lengths: [W] its entries.
+        offsets: [W + 1] where each window's targets start.
+        positions: [T] entries of the window strictly before the target.
     """
 
-    items: Int
+    refreshes: Time
+    targets: Int
+    group_offsets: Int
     starts: Int
     lengths: Int
     offsets: Int
     positions: Int
-    targets: Int
 
     @classmethod
-    def build(cls, known: EngagementStream, dense_items: Int, length: int) -> Self:
-        """Windows over ``known``.
+    def build(cls, stream: EngagementStream, catalog: Catalog, length: int, batch_size: int) -> Self:
+        """Group every engagement of ``stream`` that can be a target.
 
-        Args:
-            dense_items: [N] dense id of every universe row.
-            length: L, at least 1.
+        Raises:
+            ValueError: when there is none.
         """
-        users = known.users[known.by_user]
-        items = dense_items[known.items[known.by_user]]
-        begins, ends = known.history_bounds(users, known.timestamps[known.by_user])
-        earlier = ends - begins  # [E] e
+        days = stream.timestamps.astype("datetime64[D]").astype("datetime64[us]")
+        kept = np.flatnonzero(_is_target(stream, catalog, days))
+        if not len(kept):
+            raise ValueError("no engagement is on an item that existed at the start of its day: nothing to train on")
+        group = _groups(days[kept], batch_size)
+        users = stream.users[kept]
+        begins, ends = stream.history_bounds(users, stream.timestamps[kept])
         stride = max(1, length // 2)
-        window = np.maximum(0, -((length - earlier) // stride))  # [E] ceil((e - L) / stride)
-        position = earlier - window * stride  # [E]
-        order = np.lexsort((position, window, users))
-        keys = np.stack([users[order], window[order]])  # [2, E]
+        window = np.maximum(0, -((length - (ends - begins)) // stride))  # [T] ceil((e - L) / stride)
+        starts = begins + window * stride
+        positions = ends - starts
+        order = np.lexsort((positions, window, users, group))
+        keys = np.stack([group[order], users[order], window[order]])  # [3, T]
         first = np.ones(len(order), np.bool_)
         first[1:] = (keys[:, 1:] != keys[:, :-1]).any(axis=0)
         offsets = np.append(np.flatnonzero(first), len(order)).astype(np.int64)
+        window_group = group[order][offsets[:-1]]
         return cls(
-            items=items,
-            starts=(begins + window * stride)[order][offsets[:-1]],
-            lengths=position[order][offsets[1:] - 1],
+            refreshes=days[kept][np.flatnonzero(np.diff(group, prepend=-1))],
+            targets=kept[order],
+            group_offsets=np.searchsorted(window_group, np.arange(window_group[-1] + 2)).astype(np.int64),
+            starts=starts[order][offsets[:-1]],
+            lengths=positions[order][offsets[1:] - 1],
             offsets=offsets,
-            positions=position[order],
-            targets=items[order],
+            positions=positions[order],
         )
 
     def __len__(self) -> int:
-        return len(self.starts)
+        return len(self.refreshes)
 
 
-class SequenceBatches:
-    """Batches of windows of about equal length with about equally many targets, in a new order every epoch.
+def _is_target(stream: EngagementStream, catalog: Catalog, days: Time) -> NDArray[np.bool_]:
+    """[E] whether the item is on the catalog at the refresh and its user has not engaged with it strictly before."""
+    pair = stream.users * stream.n_items + stream.items
+    order = np.argsort(pair, kind="stable")  # in time order within a pair
+    begins = np.flatnonzero(np.diff(pair[order], prepend=-1))
+    first = np.repeat(stream.timestamps[order][begins], np.diff(np.append(begins, len(order))))
+    fresh = np.empty(len(stream), np.bool_)
+    fresh[order] = stream.timestamps[order] == first
+    return fresh & (catalog.available_at[stream.items] <= days)
 
-    Windows are sorted by length (ties in random order) before they are cut, so that short sequences are not padded to
-    the longest: MovieTweetings' mean sequence is 5 items, the longest window 50.
 
-    Args:
-        batch_size: targets per batch; a batch holds whole windows.
+def _groups(days: Time, batch_size: int) -> Int:
+    """[T] group of each ascending day: as few groups per day as hold ``batch_size`` each, as equal as can be."""
+    _, first, day, counts = np.unique(days, return_index=True, return_inverse=True, return_counts=True)
+    parts = -(-counts // batch_size)
+    within = np.arange(len(days)) - first[day]
+    return np.concatenate([[0], np.cumsum(parts)])[day] + within * parts[day] // counts[day]
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What a batch draws.
+
+    Attributes:
+        kind: ``none`` (every item of the catalog is a candidate), ``shared`` (``count`` negatives per batch),
+            ``each`` (one per target) or ``targets`` (the other rows' targets are the negatives).
+        count: of ``shared``.
+        power: negatives are drawn by (engagements before the refresh + 1) ** power.
+        tail_max_count: engagements of the most popular tail item, for the rebalanced sample.
     """
 
-    def __init__(self, sequences: Sequences, sampler: NegativeSampler, batch_size: int, seed: int) -> None:
-        self.sequences = sequences
-        self.sampler = sampler
-        self.batch_size = batch_size
-        self.generator = torch.Generator().manual_seed(seed)
-
-    def __len__(self) -> int:
-        return max(1, round(len(self.sequences.targets) / self.batch_size))
-
-    def __iter__(self) -> Iterator[SequenceBatch]:
-        noise = torch.rand(len(self.sequences), generator=self.generator).numpy()
-        order = np.lexsort((noise, self.sequences.lengths))
-        targets = np.cumsum(np.diff(self.sequences.offsets)[order])
-        cuts = np.searchsorted(targets, targets[-1] * np.arange(1, len(self)) / len(self))
-        parts = np.split(order, cuts)
-        for index in torch.randperm(len(parts), generator=self.generator).tolist():
-            if len(parts[index]):
-                yield self.batch(parts[index])
-
-    def batch(self, windows: Int) -> SequenceBatch:
-        """The batch of the given windows."""
-        data = self.sequences
-        lengths = data.lengths[windows]
-        slots = np.arange(lengths.max(initial=0))
-        filled = slots < lengths[:, None]  # [B, L]
-        inside = np.where(filled, data.starts[windows][:, None] + slots, 0)
-        counts = data.offsets[windows + 1] - data.offsets[windows]
-        chosen = np.repeat(data.offsets[windows] - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())  # [T]
-        targets = torch.from_numpy(data.targets[chosen])
-        return SequenceBatch(
-            history=torch.from_numpy(np.where(filled, data.items[inside], PADDING)),
-            target_rows=torch.from_numpy(np.repeat(np.arange(len(windows)), counts)),
-            target_positions=torch.from_numpy(data.positions[chosen]),
-            targets=targets,
-            negatives=self.sampler.draw(targets, self.generator),
-            log_q=self.sampler.log_q,
-        )
+    kind: str
+    count: int
+    power: float
+    tail_max_count: int
 
 
-class PairBatches:
-    """Engagements in groups contiguous in time, the groups in a new order every epoch.
-
-    A group is a batch, so in-batch negatives come from the same days as the target and the serving regime is kept
-    (DESIGN section 4). Its groups are as equal in size as possible.
-
-    Negatives are drawn by being other rows' targets: log Q is the log frequency over all of ``known``. With local
-    groups the best score is therefore log p_t(i|u) - log q_t(i) + log Q(i), q_t the group's own frequencies: the
-    trend of the moment cancels and the long-run popularity stays.
-
-    Args:
-        batch_size: engagements per group, at most.
-    """
+class TimedBatches:
+    """Groups of :class:`TimedTargets` in a new order every epoch, as :class:`models.base.TrainBatch`."""
 
     def __init__(
-        self, known: EngagementStream, encodings: Encodings, universe: Universe, batch_size: int, seed: int
+        self,
+        known: EngagementStream,
+        catalog: Catalog,
+        refresher: Refresher,
+        draws: Draws,
+        history_length: int,
+        batch_size: int,
+        seed: int,
     ) -> None:
-        sizes = encodings.sizes
-        self.user_ids = universe.user_ids[torch.from_numpy(known.users)]  # [E]
-        self.item_ids = universe.item_ids[torch.from_numpy(known.items)]  # [E]
-        self.user_features = features_by_dense_id(universe.user_ids, universe.user_features, sizes.users)
-        self.item_features = features_by_dense_id(universe.item_ids, universe.item_features, sizes.items)
-        counts = torch.bincount(self.item_ids, minlength=sizes.items).double()
-        self.log_q = (counts / counts.sum()).log().float()  # [N]; -inf for OOV, which is no target
-        self.groups = np.array_split(np.arange(len(known)), -(-len(known) // batch_size))
+        self.known = known
+        self.catalog = catalog
+        self.refresher = refresher
+        self.universe: Universe = refresher.universe
+        self.draws = draws
+        self.reads_users = history_length > 0
+        self.groups = TimedTargets.build(known, catalog, max(1, history_length), batch_size)
+        self.item_histories = ItemHistories.build(known, self.universe.history_user_ids)
+        self.train_counts = np.bincount(known.items, minlength=known.n_items)
         self.generator = torch.Generator().manual_seed(seed)
 
     def __len__(self) -> int:
         return len(self.groups)
 
-    def __iter__(self) -> Iterator[PairBatch]:
-        for index in torch.randperm(len(self.groups), generator=self.generator).tolist():
-            yield self.batch(self.groups[index])
+    def __iter__(self) -> Iterator[TrainBatch]:
+        for group in torch.randperm(len(self), generator=self.generator).tolist():
+            yield self.batch(group)
 
-    def batch(self, rows: Int) -> PairBatch:
-        """The batch of the given engagements."""
-        users, items = self.user_ids[rows], self.item_ids[rows]
-        return PairBatch(
-            user_ids=users,
-            user_features=_take(self.user_features, users),
-            item_ids=items,
-            item_features=_take(self.item_features, items),
-            log_q=self.log_q[items],
+    def batch(self, group: int) -> TrainBatch:
+        """The batch of one group."""
+        data, stream = self.groups, self.known
+        instant = data.refreshes[group]
+        windows = np.arange(data.group_offsets[group], data.group_offsets[group + 1])
+        chosen = np.arange(data.offsets[windows[0]], data.offsets[windows[-1] + 1])
+        engagements = data.targets[chosen]  # [T] positions in the stream
+        targets = stream.items[engagements]  # [T] universe rows
+        history = self._history(windows)  # [B, L] universe rows
+        known = stream.before(instant)
+        available = self.catalog.rows_at(instant)
+        counts = np.bincount(known.items, minlength=known.n_items)
+        negatives = self._negatives(available, counts, targets)
+        rows, candidates = self._rows(available, targets, negatives, history)
+        column = np.full(stream.n_items, PADDING, np.int64)
+        column[rows] = np.arange(len(rows))
+        seen = self._seen(engagements, column, candidates)
+        users = torch.from_numpy(stream.users[stream.by_user[data.starts[windows]]])  # [B] universe rows
+        train_counts = self.train_counts[targets]
+        return TrainBatch(
+            items=self.refresher.inputs(rows, known, instant, self.item_histories),
+            candidates=candidates,
+            users=UserInputs(
+                ids=self.universe.user_ids[users],
+                features=_take(self.universe.user_features, users),
+                history=torch.from_numpy(np.where(history == PADDING, PADDING, column[history])),
+                lengths=torch.from_numpy(data.lengths[windows] * self.reads_users),
+            ),
+            target_rows=torch.from_numpy(
+                np.repeat(np.arange(len(windows)), data.offsets[windows + 1] - data.offsets[windows])
+            ),
+            target_positions=torch.from_numpy(data.positions[chosen] * self.reads_users),
+            targets=torch.from_numpy(column[targets]),
+            seen_targets=torch.from_numpy(seen[0]),
+            seen_items=torch.from_numpy(seen[1]),
+            negatives=torch.from_numpy(column[negatives]),
+            log_q=self._log_q(available, counts, rows),
+            rebalanced=rebalanced(train_counts, self.draws.tail_max_count, self.generator),
+            reversed=inverse_frequency(train_counts, self.generator),
         )
 
+    def _history(self, windows: Int) -> Int:
+        """[B, L] universe rows of items, :data:`PADDING` behind; L is the longest of these windows."""
+        lengths = self.groups.lengths[windows] if self.reads_users else np.zeros(len(windows), np.int64)
+        slots = np.arange(lengths.max(initial=0))
+        filled = slots < lengths[:, None]
+        inside = np.where(filled, self.groups.starts[windows][:, None] + slots, 0)
+        return np.where(filled, self.known.items[self.known.by_user[inside]], PADDING)
 
-def _take(features: Features, ids: torch.Tensor) -> Features:
-    return {name: values[ids] for name, values in features.items()}
+    def _negatives(self, available: Int, counts: Int, targets: Int) -> Int:
+        """[K] universe rows."""
+        if self.draws.kind in {"none", "targets"}:
+            return np.zeros(0, np.int64)
+        number = self.draws.count if self.draws.kind == "shared" else len(targets)
+        drawn = available[draw(frequencies(counts[available], self.draws.power), number, self.generator)]
+        if self.draws.kind == "each":  # collision rule: the next item of the catalog, cyclically
+            following = available[(np.searchsorted(available, drawn) + 1) % len(available)]
+            return np.where(drawn == targets, following, drawn)
+        return drawn
+
+    def _rows(self, available: Int, targets: Int, negatives: Int, history: Int) -> tuple[Int, int]:
+        """[M] universe rows that the batch needs, candidates first, and how many of them are candidates."""
+        candidates = available if self.draws.kind == "none" else np.unique(np.concatenate([targets, negatives]))
+        others = np.setdiff1d(history[history != PADDING], candidates)
+        return np.concatenate([candidates, others]), len(candidates)
+
+    def _seen(self, engagements: Int, column: Int, candidates: int) -> tuple[Int, Int]:
+        row, item = self.known.seen_pairs(self.known.users[engagements], self.known.timestamps[engagements])
+        inside = (column[item] >= 0) & (column[item] < candidates)
+        return row[inside], column[item[inside]]
+
+    def _log_q(self, available: Int, counts: Int, rows: Int) -> Tensor:
+        """[M]; in-batch negatives are drawn by how often an item is a target."""
+        if self.draws.kind == "none":
+            return torch.zeros(0)
+        if self.draws.kind == "targets":
+            share = self.train_counts / self.train_counts.sum()
+            return torch.from_numpy(np.log(np.maximum(share, 1.0 / self.train_counts.sum()))[rows]).float()
+        table = np.zeros(self.known.n_items)
+        table[available] = frequencies(counts[available], self.draws.power)
+        with np.errstate(divide="ignore"):  # an item of a history that is not on the catalog yet is no candidate
+            return torch.from_numpy(np.log(table[rows])).float()
+
+
+def _take(features: Features, rows: Tensor) -> Features:
+    return {name: values[rows] for name, values in features.items()}

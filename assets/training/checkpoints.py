@@ -19,13 +19,15 @@ from pydantic import TypeAdapter
 from assets.config import PROJECT_ROOT
 from assets.idmap import IdMap
 from assets.ranking import Recommender
-from assets.storage import Storage, file_digest, write_bytes, write_json
+from assets.storage import Storage, write_bytes, write_json
 from assets.stream import DatasetTables
 from assets.training.counting import CountConfig, CountingRecommender
 from assets.training.encoding import Encodings, Universe
-from assets.training.presets import PRESETS
+from assets.training.presets import FitPreset
 from assets.training.recommender import NetRecommender
+from assets.training.refresh import Refresher
 from assets.training.train import Trained
+from assets.transforms.export import verify_tables
 from models.registry import build_net
 
 MANIFEST: Final = "manifest.json"
@@ -38,14 +40,12 @@ class CheckpointError(RuntimeError):
 
 
 def tables_version(storage: Storage) -> str:
-    """Version of the exported tables: the export's manifest says it, else it is the digest of the files' digests."""
-    manifest = storage.tables / MANIFEST
-    if manifest.exists():
-        return str(json.loads(manifest.read_text(encoding="utf-8"))["version"])
-    digests = [f"{path.name} {file_digest(path)}" for path in sorted(storage.tables.glob("*.parquet"))]
-    if not digests:
-        raise FileNotFoundError(f"{storage.tables} holds no tables: materialize transforms/tables first (`thaw run`)")
-    return hashlib.sha256("\n".join(digests).encode()).hexdigest()
+    """Version of the exported tables, every one of which is read to compare it with the export's manifest.
+
+    Raises:
+        TablesError: when there is no export, or a table is not the one that it wrote.
+    """
+    return verify_tables(storage)["version"]
 
 
 def git_revision() -> str:
@@ -170,9 +170,16 @@ def _load_net(folder: Path, manifest: dict[str, Any], tables: DatasetTables) -> 
             f"{path} is damaged (its digest is not the manifest's): materialize training/{model} again"
         )
     encodings = Encodings.from_maps({name: _load_map(folder, entry) for name, entry in manifest["id_maps"].items()})
-    net = build_net(model, type(PRESETS[model])(**manifest["config"]).net, encodings.sizes)  # type: ignore[union-attr]
+    config = FitPreset(**manifest["config"])
+    net = build_net(config.net, encodings.sizes)
     net.load_state_dict(safetensors.torch.load(content))
-    return NetRecommender(net, Universe.encode(encodings, tables))
+    refresher = Refresher(
+        universe=Universe.encode(encodings, tables),
+        trained_until=np.datetime64(manifest["bounds"]["cutoff"], "us"),
+        history_length=net.item_history_length,
+        trend=config.counts,
+    )
+    return NetRecommender(net, refresher)
 
 
 def _load_map(folder: Path, entry: dict[str, Any]) -> IdMap:

@@ -26,23 +26,30 @@ class Encodings:
     Attributes:
         users: known user ids.
         items: known item ids.
+        history_users: ids of qualified users.
         user_features: feature name -> known values.
         item_features: feature name -> known values.
     """
 
     users: IdMap
     items: IdMap
+    history_users: IdMap
     user_features: Mapping[str, IdMap]
     item_features: Mapping[str, IdMap]
 
     @classmethod
-    def fit(cls, tables: DatasetTables, known: EngagementStream) -> Self:
-        """Number the users and items of ``known``, and the feature values of exactly those users and items."""
+    def fit(cls, tables: DatasetTables, known: EngagementStream, qualified_user_min: int) -> Self:
+        """Number the users and items of ``known``, and the feature values of exactly those users and items.
+
+        Users with at least ``qualified_user_min`` engagements in ``known`` are qualified for item histories.
+        """
         users = tables.users.iloc[np.unique(known.users)]
+        qualified = np.bincount(known.users, minlength=known.n_users) >= qualified_user_min
         items = tables.catalog.frame.iloc[np.unique(known.items)]
         return cls(
             users=IdMap.fit(users[Columns.USER]),
             items=IdMap.fit(items[Columns.ITEM]),
+            history_users=IdMap.fit(tables.users.iloc[np.flatnonzero(qualified)][Columns.USER]),
             user_features=_vocabularies(users, USER_COLUMNS),
             item_features=_vocabularies(items, ITEM_COLUMNS),
         )
@@ -52,6 +59,7 @@ class Encodings:
         return Sizes(
             users=self.users.size,
             items=self.items.size,
+            history_users=self.history_users.size,
             user_features={name: values.size for name, values in self.user_features.items()},
             item_features={name: values.size for name, values in self.item_features.items()},
         )
@@ -62,6 +70,7 @@ class Encodings:
         return {
             "users": self.users,
             "items": self.items,
+            "history_users": self.history_users,
             **{f"user_feature-{name}": values for name, values in self.user_features.items()},
             **{f"item_feature-{name}": values for name, values in self.item_features.items()},
         }
@@ -72,6 +81,7 @@ class Encodings:
         return cls(
             users=maps["users"],
             items=maps["items"],
+            history_users=maps["history_users"],
             user_features=_with_prefix(maps, "user_feature-"),
             item_features=_with_prefix(maps, "item_feature-"),
         )
@@ -105,12 +115,14 @@ class Universe:
     Attributes:
         user_ids: [U] dense ids, OOV for users the checkpoint was not trained on.
         item_ids: [N] dense ids, likewise.
+        history_user_ids: [U] dense ids among the qualified users, OOV for the others.
         user_features: name -> [U, S] value ids.
         item_features: name -> [N, S] value ids; an item without an id still has its features.
     """
 
     user_ids: Tensor
     item_ids: Tensor
+    history_user_ids: Int
     user_features: Features
     item_features: Features
 
@@ -125,6 +137,7 @@ class Universe:
         return cls(
             user_ids=torch.from_numpy(encodings.users.encode(users[Columns.USER])),
             item_ids=torch.from_numpy(encodings.items.encode(items[Columns.ITEM])),
+            history_user_ids=encodings.history_users.encode(users[Columns.USER]),
             user_features=_encode_features(users, encodings.user_features, "users"),
             item_features=_encode_features(items, encodings.item_features, "items"),
         )
@@ -149,21 +162,3 @@ def encode_lists(column: pd.Series, vocabulary: IdMap) -> Int:
     encoded[rows, slots] = vocabulary.encode(flat)
     encoded[lengths == 0, 0] = OOV
     return encoded
-
-
-def features_by_dense_id(ids: Tensor, features: Features, rows: int) -> Features:
-    """[rows, S] per feature name: each known id's features at its dense id; row OOV has no values.
-
-    Args:
-        ids: [N] dense ids of universe rows.
-        features: name -> [N, S] by universe row.
-        rows: known ids and OOV.
-    """
-    known = ids != OOV
-    tables = {}
-    for name, values in features.items():
-        table = torch.full((rows, values.shape[1]), PADDING, dtype=torch.int64)
-        table[OOV, 0] = OOV
-        table[ids[known]] = values[known]
-        tables[name] = table
-    return tables

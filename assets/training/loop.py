@@ -94,6 +94,9 @@ class _Module(lightning.LightningModule):
         self.net = net
         self.preset = preset
 
+    def on_train_epoch_start(self) -> None:
+        self.net.begin_epoch(self.current_epoch + 1, self.preset.max_epochs)
+
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         del batch_idx
         loss = self.net.loss(batch)
@@ -117,8 +120,9 @@ class _Module(lightning.LightningModule):
 class _Epochs(lightning.Callback):
     """Validates after every epoch, logs, and keeps the best epoch's weights in memory."""
 
-    def __init__(self, validate: Validate | None, monitor: str) -> None:
+    def __init__(self, validate: Validate | None, monitor: str, keep: str) -> None:
         self.validate = validate
+        self.keep = keep
         self.monitor = monitor
         self.history: list[dict[str, float]] = []
         self.best_epoch = 0
@@ -134,7 +138,7 @@ class _Epochs(lightning.Callback):
             net.train()
             pl_module.log(self.monitor, entry[self.monitor], prog_bar=True)
         self.history.append(entry)
-        if self.validate is None:
+        if self.validate is None or self.keep == "last":
             self.best_epoch = len(self.history)
         elif self.best_epoch == 0 or entry[self.monitor] > self.history[self.best_epoch - 1][self.monitor]:
             self.best_epoch = len(self.history)
@@ -156,7 +160,7 @@ def fit(
     Args:
         batches: one iteration is one epoch.
         device: ``cpu`` or ``cuda``.
-        epochs: at most; all of them where nothing is validated.
+        epochs: at most; all of them where nothing is validated, or the last epoch is kept whatever it scores.
         validate: called after each epoch with the net (in any mode); the highest ``monitor`` wins, and training stops
             ``preset.patience`` epochs after it.
         monitor: key of what ``validate`` returns.
@@ -164,9 +168,9 @@ def fit(
     Raises:
         FloatingPointError: when the loss is not finite.
     """
-    recorder = _Epochs(validate, monitor)
+    recorder = _Epochs(validate, monitor, preset.keep)
     callbacks: list[lightning.Callback] = [recorder]
-    if validate is not None:
+    if validate is not None and preset.keep == "best":
         callbacks.append(EarlyStopping(monitor, mode="max", patience=preset.patience, check_on_train_epoch_end=True))
     bar = sys.stderr.isatty()  # in a log file a bar is noise: there the line per epoch shows progress
     with _quiet():

@@ -1,79 +1,50 @@
-"""Negatives for sequence losses, with the distribution and the collision rule stated.
-
-Distribution: Q(i) is proportional to (count_i + 1) ** power over every dense id, where count_i is the id's number of
-training engagements; power 0 is uniform. The OOV row (count 0) can be drawn too: it is the class nobody engaged with,
-and without that it would keep its initial score near zero, above the many items the softmax pushes down.
-"""
-
-from dataclasses import dataclass
+"""Draws of training batches, with their distributions stated: negatives, and rebalanced samples of the targets."""
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from assets.stream import Int
 
 
-def log_frequencies(counts: Int, power: float) -> Tensor:
-    """[N] log Q, float32, for counts [N]."""
-    weights = (counts.astype(np.float64) + 1.0) ** power
-    return torch.from_numpy(np.log(weights / weights.sum())).float()
+def frequencies(counts: NDArray[np.float64] | Int, power: float) -> NDArray[np.float64]:
+    """[M] Q(i), proportional to (count_i + 1) ** power; power 0 is uniform. Sums to 1."""
+    weights = (np.asarray(counts, np.float64) + 1.0) ** power
+    return weights / weights.sum()
 
 
-@dataclass(frozen=True)
-class SharedNegatives:
-    """``count`` draws with replacement, shared by a batch. Collisions are masked row by row in the loss.
+def draw(probabilities: NDArray[np.float64], count: int, generator: torch.Generator) -> Int:
+    """[count] draws with replacement."""
+    cumulative = np.cumsum(probabilities)
+    uniform = torch.rand(count, generator=generator, dtype=torch.float64).numpy() * cumulative[-1]
+    return np.minimum(np.searchsorted(cumulative, uniform, side="right"), len(probabilities) - 1)
 
-    Attributes:
-        log_q: [N] log Q of every dense id.
-        count: K.
+
+def rebalanced(counts: Int, largest: int, generator: torch.Generator) -> Tensor:
+    """[T] targets drawn for Omega_r of CDN section 3.2: all feedback on tail items, that on others down-sampled.
+
+    Args:
+        counts: [T] engagements in training of each target's item.
+        largest: engagements of the most popular tail item. A target is drawn with probability proportional to
+            min(1, largest / count), so that every item above counts as if it had ``largest`` engagements.
     """
-
-    log_q: Tensor
-    count: int
-
-    def draw(self, targets: Tensor, generator: torch.Generator) -> Tensor:
-        """[K] dense ids."""
-        del targets
-        return _draw(self.log_q, self.count, generator)
+    weights = np.minimum(1.0, largest / np.maximum(counts, 1))
+    return (
+        torch.from_numpy(draw(weights / weights.sum(), len(counts), generator))
+        if len(counts)
+        else torch.zeros(0).long()
+    )
 
 
-@dataclass(frozen=True)
-class OneNegativeEach:
-    """One draw per target. Collision rule: a draw that is the row's own target becomes the next id, cyclically.
+def inverse_frequency(counts: Int, generator: torch.Generator) -> Tensor:
+    """[T] targets drawn by BBN's reversed sampler: items in proportion to 1 / count (Zhou et al., CVPR 2020, 4.2).
 
-    Attributes:
-        log_q: [N] log Q of every dense id.
+    ``count`` targets share an item, so each of them is drawn in proportion to 1 / count^2.
     """
-
-    log_q: Tensor
-
-    def draw(self, targets: Tensor, generator: torch.Generator) -> Tensor:
-        """[T] dense ids for targets [T]."""
-        drawn = _draw(self.log_q, len(targets), generator)
-        return torch.where(drawn == targets, (drawn + 1) % len(self.log_q), drawn)
-
-
-@dataclass(frozen=True)
-class NoNegatives:
-    """For losses over all items.
-
-    Attributes:
-        log_q: [0].
-    """
-
-    log_q: Tensor
-
-    def draw(self, targets: Tensor, generator: torch.Generator) -> Tensor:
-        """[0]."""
-        del targets, generator
-        return torch.zeros(0, dtype=torch.int64)
-
-
-NegativeSampler = SharedNegatives | OneNegativeEach | NoNegatives
-
-
-def _draw(log_q: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    cumulative = log_q.double().exp().cumsum(dim=0)  # [N]
-    uniform = torch.rand(count, generator=generator, dtype=torch.float64) * cumulative[-1]
-    return torch.searchsorted(cumulative, uniform, right=True).clamp(max=len(log_q) - 1)
+    weights = 1.0 / np.maximum(counts, 1).astype(np.float64) ** 2
+    return (
+        torch.from_numpy(draw(weights / weights.sum(), len(counts), generator))
+        if len(counts)
+        else torch.zeros(0).long()
+    )

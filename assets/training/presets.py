@@ -1,85 +1,70 @@
 """Hyper-parameters per model, typed; chosen on the validation tails of MovieLens-100K and MovieTweetings-100K only.
 
-``settings.training.hyper_parameters[model]`` replaces single fields, those of the net (``net``) by their own names too:
-``{"sasrec": {"learning_rate": 0.002, "dim": 32}}``.
+``settings.training.hyper_parameters[model]`` replaces single fields. A name is a field of :class:`FitPreset`, a field
+of the net's configuration, or a dotted path into either:
+``{"ihm_sasrec": {"learning_rate": 0.001, "dim": 32, "items.heads": 2, "trend.weight": 0.5}}``.
 """
 
-from abc import ABC, abstractmethod
-from typing import Any, Final
+from typing import Any, Final, Literal
 
-import numpy as np
-import torch
 from pydantic import Field, ValidationError
 
 from assets.config import ConfigError, StrictModel, TrainingConfig
-from assets.stream import EngagementStream, Int
-from assets.training.batches import BatchSource, PairBatches, SequenceBatches, Sequences
 from assets.training.counting import CountAll, CountDecayed, CountRecent
-from assets.training.encoding import Encodings, Universe
-from assets.training.negatives import NegativeSampler, NoNegatives, OneNegativeEach, SharedNegatives, log_frequencies
-from models.base import NetConfig
-from models.sasrec import SASRecConfig
-from models.two_tower import TwoTowerConfig
+from assets.training.refresh import TrendPreset
+from assets.training.tuned import TUNED
+from models.net import LossKind, RetrievalConfig
+from models.registry import NETS
+
+DrawKind = Literal["none", "shared", "each", "targets"]
+
+DRAWS: Final[dict[LossKind, DrawKind]] = {
+    "full_softmax": "none",
+    "sampled_softmax": "shared",
+    "bce": "each",
+    "in_batch_softmax": "targets",
+}
 
 
-class FitPreset(StrictModel, ABC):
-    """What every net's training needs."""
+class FitPreset(StrictModel):
+    """How a net is trained."""
 
-    max_epochs: int = Field(12, ge=1, description="planned epochs; the learning rate falls linearly to 0 over them")
-    patience: int = Field(4, ge=1, description="epochs without a better validation NDCG@10 before stopping")
-    learning_rate: float = Field(1e-3, gt=0)
+    max_epochs: int = Field(8, ge=1, description="planned epochs; the learning rate falls linearly to 0 over them")
+    patience: int = Field(3, ge=1, description="epochs without a better validation score before stopping")
+    # One figure moves by chance from epoch to epoch: NDCG@10 of 2,000 cases by some .005, the likelihood by a tenth of
+    # what separates models. It needs scores that are logits of a softmax, which those of the cross-entropy are not.
+    monitor: Literal["log_likelihood", "ndcg@10"] = Field("log_likelihood", description="validation score of an epoch")
+    keep: Literal["best", "last"] = Field("best", description="which epoch's weights; last runs the whole schedule")
+    learning_rate: float = Field(2e-3, gt=0)
     weight_decay: float = Field(0.0, ge=0, description="AdamW's, decoupled")
-    batch_size: int = Field(1024, ge=1, description="targets per step")
+    batch_size: int = Field(1024, ge=1, description="targets per step, at most; a step never crosses a refresh")
     # Steps this small gain nothing from more: 20 epochs of two_tower on MovieTweetings took 28 CPU seconds with one
     # thread and 115 with two on two busy cores. And sums are split by thread: weights would depend on the machine.
     threads: int = Field(1, ge=1, description="CPU threads; equal seeds give equal weights for equal threads")
-    net: NetConfig
-
-    @abstractmethod
-    def batches(self, known: EngagementStream, encodings: Encodings, universe: Universe, seed: int) -> BatchSource:
-        """Training batches over the engagements ``known``."""
-
-
-class SASRecPreset(FitPreset):
-    """SASRec's; the negatives are read by the losses that sample.
-
-    Sampled, not full, softmax. Validation NDCG@10 on MovieTweetings (5,500 items), one seed, this schedule: .082 at 2.5
-    CPU seconds an epoch against .083 at 6.1 (2,048 draws by power 0.5: .084 at 3.1). On MovieLens (1,500 items) an
-    epoch costs the same. Epochs differ by some .005 to .01 by chance, hence the patience. Sixteen epochs
-    reached .087 and .077 (ten: .082 and .073); the full softmax at a constant rate .096 in thirteen, at twice the time.
-    """
-
-    max_epochs: int = Field(16, ge=1, description="planned epochs; the learning rate falls linearly to 0 over them")
-    patience: int = Field(5, ge=1, description="epochs without a better validation NDCG@10 before stopping")
-    learning_rate: float = Field(3e-3, gt=0)
-    batch_size: int = Field(1024, ge=1, description="targets per step")
-    negatives: int = Field(1024, ge=1, description="shared draws per step of the sampled softmax")
+    negatives: int = Field(1024, ge=1, description="shared draws per step, where the loss samples")
     negative_power: float = Field(0.75, ge=0, description="negatives are drawn by (count + 1) ** this; 0 is uniform")
-    net: SASRecConfig = SASRecConfig()
+    counts: TrendPreset = Field(TrendPreset(), description="the decayed counts behind the trend")
+    net: RetrievalConfig
 
-    def batches(self, known: EngagementStream, encodings: Encodings, universe: Universe, seed: int) -> SequenceBatches:
-        """Windows of user sequences, with the negatives that the loss draws."""
-        dense = universe.item_ids.numpy()
-        counts = np.bincount(dense[known.items], minlength=encodings.items.size)
-        sequences = Sequences.build(known, dense, self.net.history_length)
-        return SequenceBatches(sequences, self._sampler(counts), self.batch_size, seed)
-
-    def _sampler(self, counts: Int) -> NegativeSampler:
-        log_q = log_frequencies(counts, self.negative_power)
-        if self.net.loss == "sampled_softmax":
-            return SharedNegatives(log_q, self.negatives)
-        return OneNegativeEach(log_q) if self.net.loss == "bce" else NoNegatives(torch.zeros(0))
+    @property
+    def draws(self) -> DrawKind:
+        """What the net's loss draws."""
+        return DRAWS[self.net.loss]
 
 
-class TwoTowerPreset(FitPreset):
-    """The two towers'."""
+FULL_SCHEDULE: Final[dict[str, Any]] = {"max_epochs": 8, "patience": 8}
+"""The gamma-adapter's weight depends on the planned epochs: all of them are run, and the best is kept (CDN eq. 6)."""
 
-    net: TwoTowerConfig = TwoTowerConfig()
+TWO_TOWER: Final[dict[str, Any]] = {"learning_rate": 1e-3, "max_epochs": 12, "patience": 4, "monitor": "ndcg@10"}
 
-    def batches(self, known: EngagementStream, encodings: Encodings, universe: Universe, seed: int) -> PairBatches:
-        """Engagements grouped by time."""
-        return PairBatches(known, encodings, universe, self.batch_size, seed)
-
+FITS: Final[dict[str, dict[str, Any]]] = {
+    "sasrec": {"learning_rate": 3e-3, "max_epochs": 16, "patience": 5},
+    **dict.fromkeys(("cdn", "bdn", "udn", "ihm_cdn", "cdn_unbalanced_balanced", "cdn_head_tail"), FULL_SCHEDULE),
+    **dict.fromkeys(("two_tower", "two_tower_class_balance", "two_tower_logq_rebalance"), TWO_TOWER),
+    "two_tower_bbn": {**TWO_TOWER, "patience": 12},
+    "two_tower_ndp": {**TWO_TOWER, "keep": "last"},  # the best epoch might lie in the first stage
+}
+"""How nets are fitted that need it otherwise than :class:`FitPreset` says."""
 
 Preset = FitPreset | CountAll | CountRecent | CountDecayed
 
@@ -87,13 +72,12 @@ PRESETS: Final[dict[str, Preset]] = {
     "popularity": CountAll(),
     "recent_popularity": CountRecent(),
     "decayed_popularity": CountDecayed(),
-    "two_tower": TwoTowerPreset(),
-    "sasrec": SASRecPreset(),
+    **{name: FitPreset(net=config, **FITS.get(name, {})) for name, config in NETS.items()},
 }
 
 
-def preset(model: str, training: TrainingConfig) -> Preset:
-    """The model's preset with the configuration's overrides.
+def preset(model: str, training: TrainingConfig, dataset: str) -> Preset:
+    """The model's preset with what was tuned for ``dataset``, and then the configuration's overrides.
 
     Raises:
         ConfigError: naming the key, for a hyper-parameter or a model that does not exist, or a bad value.
@@ -102,7 +86,8 @@ def preset(model: str, training: TrainingConfig) -> Preset:
         raise ConfigError(f"training.hyper_parameters.{unknown[0]}: no such model; known: {', '.join(sorted(PRESETS))}")
     default = PRESETS[model]
     values = default.model_dump()
-    for key, value in training.hyper_parameters.get(model, {}).items():
+    tuned = TUNED.get(dataset, {}).get(model, {})
+    for key, value in {**tuned, **training.hyper_parameters.get(model, {})}.items():
         _replace(values, key, value, f"training.hyper_parameters.{model}.{key}")
     if isinstance(default, FitPreset) and training.max_epochs is not None:
         values["max_epochs"] = training.max_epochs
@@ -114,12 +99,20 @@ def preset(model: str, training: TrainingConfig) -> Preset:
 
 
 def _replace(values: dict[str, Any], key: str, value: Any, where: str) -> None:
-    net = values.get("net", {})
-    fixed = {"net", "kind"}
-    if key in values.keys() - fixed:
-        values[key] = value
-    elif key in net:
-        net[key] = value
-    else:
-        known = sorted((values.keys() | net.keys()) - fixed)
-        raise ConfigError(f"{where}: no such hyper-parameter; known: {', '.join(known) or 'none'}")
+    """Set the value at a dotted path; paths into the net may leave out ``net``."""
+    known = {path: owner for path, owner in _paths(values, "") if not path.endswith("kind")}
+    path = key if key in known else f"net.{key}"
+    if path not in known:
+        names = sorted(path.removeprefix("net.") for path in known)
+        raise ConfigError(f"{where}: no such hyper-parameter; known: {', '.join(names) or 'none'}")
+    known[path][path.rpartition(".")[2]] = value
+
+
+def _paths(values: dict[str, Any], prefix: str) -> list[tuple[str, dict[str, Any]]]:
+    """(dotted path, dictionary that holds it) of every value, leaves and whole parts."""
+    found: list[tuple[str, dict[str, Any]]] = []
+    for name, value in values.items():
+        found.append((prefix + name, values))
+        if isinstance(value, dict):
+            found += _paths(value, f"{prefix}{name}.")
+    return found

@@ -28,6 +28,20 @@ MODELS: Final[dict[str, ModelEntry]] = {
     "decayed_popularity": ModelEntry("counting", "Exponentially decayed engagements, half-life 3 days."),
     "two_tower": ModelEntry("net", "Two towers over ids and features, in-batch softmax with logQ."),
     "sasrec": ModelEntry("net", "Causal self-attention over the user's history."),
+    "dat": ModelEntry("net", "Dual augmented two towers on the SASRec backbone."),
+    "cdn": ModelEntry("net", "Memorization and generalization experts, and a rebalancing user branch."),
+    "ihm_sasrec": ModelEntry("net", "IHM: items as the users who engaged with them, on the SASRec backbone."),
+    "ihm_cdn": ModelEntry("net", "IHM's items under CDN's bilateral head."),
+    "ihm_dat": ModelEntry("net", "IHM's items inside DAT's augmented towers."),
+    "bdn": ModelEntry("net", "Ablation of CDN: both branches count the same, also when served."),
+    "udn": ModelEntry("net", "Ablation of CDN: the user side is decoupled, the item side is not."),
+    "idn": ModelEntry("net", "Ablation of CDN: the item side is decoupled, the user side is not."),
+    "cdn_unbalanced_balanced": ModelEntry("net", "CDN with one expert per sample instead of per kind of feature."),
+    "cdn_head_tail": ModelEntry("net", "CDN with one expert for head items and one for tail items."),
+    "two_tower_class_balance": ModelEntry("net", "Two towers, targets weighted by the effective number of samples."),
+    "two_tower_logq_rebalance": ModelEntry("net", "Two towers, logits shifted by item frequency while training."),
+    "two_tower_ndp": ModelEntry("net", "Two towers in two stages: all data, then items alone on balanced data."),
+    "two_tower_bbn": ModelEntry("net", "Two towers with branches on the original and on the reversed sample."),
 }
 
 DEFAULT_ROSTER: Final[tuple[str, ...]] = (
@@ -36,6 +50,7 @@ DEFAULT_ROSTER: Final[tuple[str, ...]] = (
     "decayed_popularity",
     "two_tower",
     "sasrec",
+    "ihm_sasrec",
 )
 
 

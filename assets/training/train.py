@@ -10,19 +10,22 @@ Id maps and vocabularies of each phase hold only what that phase trains on. Both
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from assets.config import Settings
 from assets.ranking import Recommender
 from assets.stream import DatasetTables, EngagementStream
+from assets.training.batches import Draws, TimedBatches
 from assets.training.counting import CountConfig, CountingRecommender
 from assets.training.encoding import Encodings, Universe
 from assets.training.loop import Fitted, Validate, fit, resolve_device, seeded
 from assets.training.past import before_cutoff
 from assets.training.presets import FitPreset, preset
 from assets.training.recommender import NetRecommender
+from assets.training.refresh import Refresher
 from assets.training.registry import MODELS
-from assets.training.validation import NDCG, Validator, validator
+from assets.training.validation import Validator, validator
 from models.base import Net
 from models.registry import build_net
 
@@ -65,12 +68,28 @@ def train(model: str, tables: DatasetTables, settings: Settings) -> Trained:
         ConfigError: for hyper-parameters that do not exist.
         ValueError: when there is nothing to train or validate on.
     """
-    config = preset(model, settings.training)
+    config = preset(model, settings.training, settings.dataset)
     past = before_cutoff(tables)
     check = validator(past, settings.training.seed)
     if isinstance(config, FitPreset):
         return _train_net(model, config, past, check, settings)
     return _count(model, config, past, check, settings)
+
+
+def fit_before_validation(
+    model: str, config: FitPreset, past: DatasetTables, check: Validator, settings: Settings
+) -> tuple[Fitted, NetRecommender]:
+    """The first phase alone: what hyper-parameters are chosen by.
+
+    Args:
+        past: :func:`assets.training.past.before_cutoff`'s tables.
+
+    Returns:
+        The fitted net with its best epoch's weights, and the same as a recommender over ``past``.
+    """
+    phase = _Phase(model, config, past, settings)
+    fitted, encodings = phase.run(past.stream.before(past.validation_start), config.max_epochs, check)
+    return fitted, NetRecommender(fitted.net, phase.refresher(fitted.net, encodings, past.validation_start))
 
 
 def _bounds(past: DatasetTables) -> dict[str, str]:
@@ -121,18 +140,32 @@ class _Phase:
     def run(self, known: EngagementStream, epochs: int, check: Validator | None) -> tuple[Fitted, Encodings]:
         """Encode and fit on ``known``, from the seed, validating with ``check`` if there is one."""
         seed, device = self.settings.training.seed, resolve_device(self.settings.training.device)
-        encodings = Encodings.fit(self.past, known)
-        universe = Universe.encode(encodings, self.past)
+        split = self.settings.split
+        encodings = Encodings.fit(self.past, known, split.qualified_user_min)
         with seeded(seed, device, self.config.threads):
-            net = build_net(self.model, self.config.net, encodings.sizes)
-            batches = self.config.batches(known, encodings, universe, seed)
-            validate = _validate(check, universe) if check is not None else None
-            return fit(net, batches, self.config, device, epochs, validate, NDCG), encodings
+            net = build_net(self.config.net, encodings.sizes)
+            until = self.past.cutoff if check is None else self.past.validation_start
+            refresher = self.refresher(net, encodings, until)
+            draws = Draws(self.config.draws, self.config.negatives, self.config.negative_power, split.tail_max_count)
+            batches = TimedBatches(
+                known, self.past.catalog, refresher, draws, net.history_length, self.config.batch_size, seed
+            )
+            validate = _validate(check, refresher) if check is not None else None
+            return fit(net, batches, self.config, device, epochs, validate, self.config.monitor), encodings
+
+    def refresher(self, net: Net, encodings: Encodings, until: np.datetime64) -> Refresher:
+        """Makes the item inputs of ``net``, trained until then."""
+        return Refresher(
+            universe=Universe.encode(encodings, self.past),
+            trained_until=until,
+            history_length=net.item_history_length,
+            trend=self.config.counts,
+        )
 
 
-def _validate(check: Validator, universe: Universe) -> Validate:
+def _validate(check: Validator, refresher: Refresher) -> Validate:
     def run(net: Net) -> dict[str, float]:
-        recommender: Recommender = NetRecommender(net, universe)
+        recommender: Recommender = NetRecommender(net, refresher)
         return check(recommender)
 
     return run

@@ -15,6 +15,7 @@ MAX_CASES = 2000
 K = 10
 NDCG = f"ndcg@{K}"
 HIT_RATE = f"hr@{K}"
+LOG_LIKELIHOOD = "log_likelihood"
 ROLLING_REFRESHED = Protocol(user_history=UserHistory.ROLLING, item_embeddings=ItemEmbeddings.REFRESHED)
 
 
@@ -31,7 +32,10 @@ class Validator:
     cases: Cases
 
     def __call__(self, model: Recommender) -> dict[str, float]:
-        """Mean NDCG@10 and HR@10, ties averaged: rolling history, items refreshed at the start of each UTC day."""
+        """Mean NDCG@10 and HR@10, ties averaged, and the mean log likelihood of targets on the catalog, in nats.
+
+        Rolling history, items refreshed at the start of each UTC day.
+        """
         past = self.past
         # Every case has history, so the fallback ranks nothing; it is the cheapest recommender there is.
         fallback = CountingRecommender(CountAll(), 1.0, past.validation_start)
@@ -41,6 +45,7 @@ class Validator:
         return {
             NDCG: float(metrics.ndcg(ranks.above, ranks.tied, K).mean()),
             HIT_RATE: float(metrics.hit_rate(ranks.above, ranks.tied, K).mean()),
+            LOG_LIKELIHOOD: -float(np.nanmean(ranks.nll)),
         }
 
 

@@ -49,6 +49,7 @@ EXPORTS: Final = (
             Columns.EVENT_TYPE: _TEXT,
             Columns.VALUE: pa.float64(),
             Columns.SOURCE_ROW: _COUNT,
+            Columns.SOURCE_TIMESTAMP: _TIME,
             Columns.SPLIT: _TEXT,
             Columns.WINDOW: pa.int32(),
         },

@@ -10,9 +10,14 @@ class DbtVars(TypedDict):
 
     minimum_value: float | None
     event_types: list[str]
+    split_kind: str
+    quantile: float
+    held_out_by: str
     windows: int
     cut_by: str
     validation_fraction: float
+    head_rule: str
+    head_share: float
     tail_max_count: int
     qualified_user_min: int
     history_length: int
@@ -24,9 +29,14 @@ def dbt_vars(settings: Settings) -> DbtVars:
     return DbtVars(
         minimum_value=settings.engagement.minimum_value,
         event_types=list(settings.engagement.event_types),
-        windows=split.windows,
+        split_kind=split.kind,
+        quantile=split.cutoff_quantile,
+        held_out_by=split.held_out_by,
+        windows=split.test_windows,
         cut_by=split.cut_by,
         validation_fraction=split.validation_fraction,
+        head_rule=split.head_rule,
+        head_share=split.head_share,
         tail_max_count=split.tail_max_count,
         qualified_user_min=split.qualified_user_min,
         history_length=split.history_length,

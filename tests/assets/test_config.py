@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from assets.config import PROJECT_ROOT, ConfigError, Protocol, Settings, load_settings
+from assets.config import PROJECT_ROOT, ConfigError, Protocol, Settings, SplitConfig, load_settings
 from assets.schema import ItemEmbeddings, UserHistory
 
 
@@ -68,6 +68,10 @@ def test_the_real_environment_is_read_when_none_is_given(monkeypatch: pytest.Mon
         ("split: {windws: 3}", "split.windws"),
         ("split: {windows: 0}", "split.windows"),
         ("split: {cut_by: moon}", "split.cut_by"),
+        ("split: {kind: random}", "split.kind"),
+        ("split: {kind: quantile, quantile: 1}", "split.quantile"),
+        ("split: {kind: leave_one_out, held_out_by: item}", "split.held_out_by"),
+        ("split: {head_rule: pareto, head_share: 20}", "split.head_share"),
         ("training: {max_epochs: many}", "training.max_epochs"),
         ("index: {minimum_recall: 1.5}", "index.minimum_recall"),
         ("evaluation: {protocols: [{user_history: rolling, speed: 3}]}", "evaluation.protocols.0.speed"),
@@ -79,6 +83,32 @@ def test_a_wrong_key_or_value_is_refused_with_the_file_and_the_key(text: str, ke
         load_settings({"THAW_CONFIG": path})
     assert path in str(caught.value)
     assert f"{key}: " in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("{kind: quantile}", "needs a quantile"),
+        ("{quantile: 0.9}", "no other kind has one"),
+        ("{kind: leave_one_out, quantile: 0.9}", "no other kind has one"),
+        ("{held_out_by: random}", "for kind leave_one_out"),
+        ("{head_share: 0.001}", "for head_rule pareto"),
+    ],
+)
+def test_a_split_setting_without_effect_is_refused(text: str, problem: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=rf"split: .*{problem}"):
+        load_settings({"THAW_CONFIG": yaml_file(tmp_path, f"split: {text}")})
+
+
+def test_kinds_of_split() -> None:
+    splits = [
+        SplitConfig(),
+        SplitConfig(kind="quantile", quantile=0.9, windows=3),
+        SplitConfig(kind="leave_one_out", held_out_by="random", windows=3, head_rule="pareto", head_share=0.001),
+    ]
+    assert [split.test_windows for split in splits] == [5, 3, 1]
+    assert [split.cutoff_quantile for split in splits[:2]] == [0.5, 0.9]
+    assert all(SplitConfig(**split.model_dump()) == split for split in splits)
 
 
 def test_listing_a_protocol_twice_is_refused(tmp_path: Path) -> None:

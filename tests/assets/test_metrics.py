@@ -12,7 +12,7 @@ from torchmetrics.functional.retrieval import (
 )
 
 from assets import metrics
-from assets.metrics import bootstrap, bootstrap_means, hit_rate, ndcg, reciprocal_rank
+from assets.metrics import bootstrap, bootstrap_means, hit_rate, ndcg, percentile_interval, reciprocal_rank
 
 
 def counts(*pairs: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
@@ -98,6 +98,25 @@ def test_bootstrap_agrees_with_a_slow_loop():
             held = [values[row] for user in drawn for row in rows if users[row] == user]
             expected = np.mean(held, axis=0) if held else [np.nan, np.nan]
             np.testing.assert_allclose(got[group, sample], expected)
+
+
+def test_undefined_values_count_for_the_other_metrics_only():
+    generator = np.random.default_rng(4)
+    users, values = generator.integers(0, 9, size=60), generator.random((60, 3))
+    holes = values.copy()
+    holes[::3, 1] = np.nan
+    defined = [np.arange(60), np.flatnonzero(~np.isnan(holes[:, 1]))]
+    got = bootstrap_means(holes, users, [np.arange(60)], 20, seed=1)[0]
+    whole, part = bootstrap_means(values, users, defined, 20, seed=1)
+    np.testing.assert_allclose(got[:, [0, 2]], whole[:, [0, 2]])
+    np.testing.assert_allclose(got[:, 1], part[:, 1])
+
+
+def test_draws_that_say_nothing_are_left_out():
+    draws = np.array([[[1.0, np.nan], [2.0, 5.0], [3.0, 7.0]], [[np.nan, 0.0], [np.nan, 1.0], [np.nan, 2.0]]])
+    low, high = percentile_interval(draws, level=1.0)
+    np.testing.assert_array_equal(low, [[1, 5], [np.nan, 0]])
+    np.testing.assert_array_equal(high, [[3, 7], [np.nan, 2]])
 
 
 def test_bootstrap_does_not_depend_on_chunks(monkeypatch: pytest.MonkeyPatch):

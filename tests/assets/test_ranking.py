@@ -1,5 +1,6 @@
 """Full ranking against a slow loop over plain Python numbers, and the rules one by one."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -73,7 +74,7 @@ def cases_of(tables: DatasetTables, rows: np.ndarray) -> Cases:
     return Cases(tables.stream.users[rows], tables.stream.items[rows], stamps, days)
 
 
-def slow_ranks(tables: DatasetTables, cases: Cases, protocol: Protocol) -> list[tuple[int, int, bool]]:
+def slow_ranks(tables: DatasetTables, cases: Cases, protocol: Protocol) -> list[tuple[int, int, bool, float]]:
     stream, n_items = tables.stream, len(tables.catalog)
     log = list(zip(stream.users.tolist(), stream.items.tolist(), stream.timestamps.tolist(), strict=True))
     available, cutoff = tables.catalog.available_at.tolist(), tables.cutoff.tolist()
@@ -98,7 +99,10 @@ def slow_ranks(tables: DatasetTables, cases: Cases, protocol: Protocol) -> list[
         rivals = [i for i in range(n_items) if available[i] <= refresh and i not in seen and i != target]
         above = sum(scores[item] > scores[target] for item in rivals)
         tied = sum(scores[item] == scores[target] for item in rivals)
-        result.append((above, tied, bool(history)))
+        logits = math.log(sum(math.exp(scores[item]) for item in [*rivals, target]))
+        result.append(
+            (above, tied, bool(history), logits - scores[target] if available[target] <= refresh else math.nan)
+        )
     return result
 
 
@@ -117,7 +121,12 @@ def test_agrees_with_a_slow_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     cases = cases_of(tables, rows_to_predict(tables))
     got = ranks_of(tables, cases, protocol)
     expected = slow_ranks(tables, cases, protocol)
-    assert list(zip(got.above.tolist(), got.tied.tolist(), got.has_history.tolist(), strict=True)) == expected
+    above, tied, has_history, nll = zip(*expected, strict=True)
+    assert (got.above.tolist(), got.tied.tolist(), got.has_history.tolist()) == (
+        *(list(above), list(tied), list(has_history)),
+    )
+    np.testing.assert_allclose(got.nll, nll, rtol=1e-5, atol=1e-5)
+    assert 0 < np.isnan(got.nll).sum() < len(cases) / 2
 
 
 def test_the_data_of_these_tests_has_what_the_rules_are_about(tmp_path: Path):
@@ -130,6 +139,42 @@ def test_the_data_of_these_tests_has_what_the_rules_are_about(tmp_path: Path):
     assert len(np.unique(cases.timestamps)) < len(cases)
 
 
+def slow_list(tables: DatasetTables, cases: Cases, row: int, scores: np.ndarray) -> list[float]:
+    """Scores of the list, the best first."""
+    stream, now = tables.stream, cases.timestamps[row]
+    seen = set(stream.items[(stream.users == cases.users[row]) & (stream.timestamps < now)].tolist())
+    allowed = [item for item in tables.catalog.rows_at(cases.refresh_at[row]).tolist() if item not in seen]
+    return sorted((float(scores[item]) for item in allowed), reverse=True)
+
+
+@pytest.mark.parametrize("length", [3, 12])
+def test_lists_hold_the_best_unseen_items_of_the_catalog(tmp_path: Path, length: int):
+    tables, model = make_tables(tmp_path), Toy()
+    cases = cases_of(tables, rows_to_predict(tables))
+    ranks = rank_cases(
+        model, Recent(), cases, tables.stream, tables.catalog, HEADLINE, tables.cutoff, list_length=length
+    )
+    assert ranks.listed.shape == (len(cases), length)
+    plain = ranks_of(tables, cases)
+    assert plain.listed.shape == (len(cases), 0)
+    np.testing.assert_array_equal(ranks.above, plain.above)
+    np.testing.assert_array_equal(ranks.nll, plain.nll)
+    short = 0
+    for row in range(len(cases)):
+        assert ranks.catalog[row] == len(tables.catalog.rows_at(cases.refresh_at[row]))
+        one = Toy() if ranks.has_history[row] else Recent()
+        items = one.item_vectors(tables.stream.before(cases.refresh_at[row]), cases.refresh_at[row])
+        asked = tables.stream.queries(cases.users[[row]], cases.timestamps[[row]], 3)
+        scores = (items @ one.user_vectors(asked, items)[0]).numpy()
+        expected = slow_list(tables, cases, row, scores)[:length]
+        listed = ranks.listed[row]
+        assert [float(scores[item]) for item in listed[listed >= 0]] == expected
+        assert len(set(listed[listed >= 0].tolist())) == len(expected)
+        assert (listed[len(expected) :] == -1).all()
+        short += len(expected) < length
+    assert short > 0 or length < 12
+
+
 def test_order_of_cases_does_not_matter(tmp_path: Path):
     tables = make_tables(tmp_path)
     cases = cases_of(tables, rows_to_predict(tables))
@@ -137,6 +182,7 @@ def test_order_of_cases_does_not_matter(tmp_path: Path):
     got, shuffled = ranks_of(tables, cases), ranks_of(tables, cases.take(order))
     np.testing.assert_array_equal(got.above[order], shuffled.above)
     np.testing.assert_array_equal(got.tied[order], shuffled.tied)
+    np.testing.assert_allclose(got.nll[order], shuffled.nll, rtol=1e-5)
 
 
 class Spy(Toy):
@@ -195,7 +241,7 @@ def test_changing_the_future_changes_no_rank_before_it(
     changed = replace(tables, stream=change(tables.stream, instant))
     assert not np.array_equal(changed.stream.items, tables.stream.items)
     got = ranks_of(changed, cases, protocol)
-    for field in ("above", "tied", "has_history"):
+    for field in ("above", "tied", "has_history", "nll"):
         np.testing.assert_array_equal(getattr(got, field), getattr(expected, field))
 
 
@@ -249,6 +295,35 @@ def test_equal_vectors_tie_whatever_rounding_does(tmp_path: Path):
     ranks = rank_cases(Shared(), Shared(), cases, tables.stream, tables.catalog, Protocol(), tables.cutoff)
     assert (ranks.above == 0).all()
     assert (ranks.tied > 0).all()
+    catalog = np.array([len(tables.catalog.rows_at(refresh)) for refresh in cases.refresh_at])
+    known = np.isfinite(ranks.nll)
+    np.testing.assert_allclose(ranks.nll[known], np.log(catalog[known]), atol=1e-3)  # a uniform guess
+
+
+class Steep(Toy):
+    """Scores far beyond what an exponential of float32 holds."""
+
+    def user_vectors(self, queries: Queries, items: Tensor) -> Tensor:
+        return super().user_vectors(queries, items) * 1000
+
+
+def test_large_scores_overflow_nothing(tmp_path: Path):
+    tables = make_tables(tmp_path)
+    cases = cases_of(tables, rows_to_predict(tables))
+    ranks = rank_cases(Steep(), Steep(), cases, tables.stream, tables.catalog, Protocol(), tables.cutoff)
+    on_catalog = tables.catalog.available_at[cases.items] <= cases.refresh_at
+    assert np.isfinite(ranks.nll[on_catalog]).all()
+    assert (ranks.nll[on_catalog] >= 0).all()
+    assert np.isnan(ranks.nll[~on_catalog]).all()
+
+
+def test_a_refresh_without_a_catalog_has_no_likelihood(tmp_path: Path):
+    tables = make_tables(tmp_path)
+    empty = replace(tables.catalog, available_at=np.full(len(tables.catalog), np.datetime64("2030-01-01", "us")))
+    cases = cases_of(tables, rows_to_predict(tables))
+    ranks = rank_cases(Toy(), Recent(), cases, tables.stream, empty, Protocol(), tables.cutoff)
+    assert np.isnan(ranks.nll).all()
+    assert (ranks.above == 0).all()
 
 
 def test_progress_counts_every_case_and_no_cases_is_no_error(tmp_path: Path):

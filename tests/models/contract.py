@@ -26,6 +26,11 @@ from tests.support import Row, interactions_frame, write_tables
 USERS, ITEMS, DAYS, TEST_DAYS = 60, 20, 12, 2
 CUTOFF, VALIDATION_START = "2024-01-13", "2024-01-12"
 NEW_ITEM, NEW_USER = "new-item", "new-user"
+QUALIFIED = 3
+"""Engagements that qualify a user for item histories: the board's users have about eight."""
+
+
+VALIDATION_METRICS = {"ndcg@10", "hr@10", "log_likelihood"}
 
 
 def checkerboard_rows(seed: int = 0) -> list[Row]:
@@ -43,6 +48,17 @@ def checkerboard_rows(seed: int = 0) -> list[Row]:
     rows.append((NEW_USER, "i00", "2024-01-14T01:00:00"))
     rows.append(("u00", NEW_ITEM, "2024-01-14T02:00:00"))
     return rows
+
+
+def other_future_rows() -> list[Row]:
+    """The board up to the cutoff; then other users, items, times and amounts."""
+    strangers = [("a-user", "a-item"), ("u01", "z-item"), ("zz", "i03"), ("u05", "i02")]
+    future = [
+        (user, item, f"2024-01-{day}T0{hour}:30:00")
+        for hour, (user, item) in enumerate(strangers)
+        for day in (13, 15, 18)
+    ]
+    return [row for row in checkerboard_rows() if row[2] < CUTOFF] + future
 
 
 def features(rows: list[Row]) -> tuple[dict[str, dict[str, list[str]]], dict[str, dict[str, list[str]]]]:
@@ -90,6 +106,21 @@ class World:
             stream.queries(np.array(rows, np.int64), instants, self.recommender.history_length), self.items()
         )
 
+    def items_after(self, engagements: list[tuple[int, int]]) -> torch.Tensor:
+        """Item vectors a day after the cutoff, if these (user row, item row) pairs engaged in between."""
+        known, instant = self.tables.stream.before(self.cutoff), self.cutoff + np.timedelta64(1, "D")
+        users, items = np.array(engagements, np.int64).reshape(-1, 2).T
+        at = np.full(len(users), self.cutoff + np.timedelta64(1, "h"))
+        stream = EngagementStream(
+            np.concatenate([known.users, users]),
+            np.concatenate([known.items, items]),
+            np.concatenate([known.timestamps, at]),
+            np.concatenate([known.values, np.ones(len(users), np.float32)]),
+            known.n_users,
+            known.n_items,
+        )
+        return self.recommender.item_vectors(stream, instant)
+
     def user_row(self, user: str) -> int:
         return int(np.flatnonzero(self.tables.users["user_id"] == user)[0])
 
@@ -98,24 +129,26 @@ class World:
 
 
 class RecommenderContract:
-    """Inherit with ``model`` set to a registered name, and ``hyper_parameters`` that learn the board in seconds."""
+    """Inherit, and parametrise with names of models: ``@pytest.mark.parametrize("world", [...], indirect=True)``.
 
-    model: str
-    hyper_parameters: Mapping[str, Any] = {}
+    Needs two fixtures, which may be shared: ``board`` and ``other_future``, storages of the board's rows and of
+    :func:`other_future_rows`.
+    """
 
     @classmethod
-    def settings(cls, **training: Any) -> Settings:
-        values = {"hyper_parameters": {cls.model: dict(cls.hyper_parameters)}, "device": "cpu", **training}
-        return Settings(dataset="toy", models=(cls.model,), training=values)
+    def hyper_parameters(cls, model: str) -> Mapping[str, Any]:
+        """What learns the board in a second."""
+        return {}
 
     @pytest.fixture(scope="class")
-    def world(self, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> World:
-        cls = request.cls
-        storage = write_checkerboard(tmp_path_factory.mktemp(cls.model), checkerboard_rows())
-        tables, settings = load_tables(storage), cls.settings()
-        trained = train(cls.model, tables, settings)
-        save_checkpoint(storage, trained)
-        return World(storage, tables, settings, trained, load_recommender(storage, cls.model, 0, tables))
+    def world(self, request: pytest.FixtureRequest, board: Storage) -> World:
+        model: str = request.param
+        training = {"hyper_parameters": {model: dict(request.cls.hyper_parameters(model))}, "device": "cpu"}
+        settings = Settings(dataset="toy", models=(model,), split={"qualified_user_min": QUALIFIED}, training=training)
+        tables = load_tables(board)
+        trained = train(model, tables, settings)
+        save_checkpoint(board, trained)
+        return World(board, tables, settings, trained, load_recommender(board, model, 0, tables))
 
     def test_shapes(self, world: World) -> None:
         items, users = world.items(), world.users([0, 1, 2])
@@ -149,31 +182,13 @@ class RecommenderContract:
         longer = world.recommender.user_vectors(queries, world.items())
         torch.testing.assert_close(longer, together, rtol=1e-4, atol=1e-5)
 
-    def test_item_vectors_use_only_what_is_known(self, world: World) -> None:
-        """A longer stream with the same past changes nothing."""
-        stream = world.tables.stream
-        short = stream.before(world.cutoff)
-        longer = EngagementStream(
-            stream.users[::-1][: len(stream) - len(short)].copy(),
-            stream.items[::-1][: len(stream) - len(short)].copy(),
-            stream.timestamps[len(short) :],
-            stream.values[len(short) :],
-            stream.n_users,
-            stream.n_items,
-        )
-        other = EngagementStream(
-            *(
-                np.concatenate([getattr(short, field), getattr(longer, field)])
-                for field in ("users", "items", "timestamps", "values")
-            ),
-            stream.n_users,
-            stream.n_items,
-        )
-        again = world.recommender.item_vectors(other.before(world.cutoff), world.cutoff)
-        assert torch.equal(world.items(), again)
+    def test_an_engagement_moves_no_other_item(self, world: World) -> None:
+        user, item = world.user_row("u00"), world.item_row("i03")
+        moved = (world.items_after([(user, item)]) != world.items_after([])).any(dim=1)
+        assert set(torch.nonzero(moved)[:, 0].tolist()) <= {item}
 
     def test_save_and_load_give_identical_vectors(self, world: World) -> None:
-        again = load_recommender(world.storage, self.model, 0, world.tables)
+        again = load_recommender(world.storage, world.trained.model, 0, world.tables)
         cutoff = world.cutoff
         assert torch.equal(again.item_vectors(world.tables.stream.before(cutoff), cutoff), world.items())
         queries = world.tables.stream.queries(np.arange(5), np.full(5, cutoff), again.history_length)
@@ -181,30 +196,13 @@ class RecommenderContract:
             again.user_vectors(queries, world.items()), world.recommender.user_vectors(queries, world.items())
         )
 
-    def test_training_twice_gives_the_same_bytes(self, world: World) -> None:
-        again = train(self.model, world.tables, world.settings)
-        assert (again.metrics, again.history, again.config) == (
-            world.trained.metrics,
-            world.trained.history,
-            world.trained.config,
-        )
-        assert (again.weights is None) == (world.trained.weights is None)
-        for name, value in (world.trained.weights or {}).items():
-            assert again.weights is not None
-            assert again.weights[name].numpy().tobytes() == value.numpy().tobytes()
+    def test_the_future_changes_nothing(self, world: World, other_future: Storage) -> None:
+        """Other users, items, times and amounts from the cutoff on: the same weights and the same manifest.
 
-    def test_the_future_changes_nothing(self, world: World, tmp_path: Path) -> None:
-        """Other users, items, times and amounts from the cutoff on: the same weights and the same manifest."""
-        past = [row for row in checkerboard_rows() if row[2] < CUTOFF]
-        strangers = [("a-user", "a-item"), ("u01", "z-item"), ("zz", "i03"), ("u05", "i02")]
-        future = [
-            (user, item, f"2024-01-{day}T0{hour}:30:00")
-            for hour, (user, item) in enumerate(strangers)
-            for day in (13, 15, 18)
-        ]
-        storage = write_checkerboard(tmp_path, past + future)
-        folder = save_checkpoint(storage, train(self.model, load_tables(storage), world.settings))
-        original = world.storage.checkpoint(self.model, 0)
+        To the byte, so training twice gives the same too.
+        """
+        folder = save_checkpoint(other_future, train(world.trained.model, load_tables(other_future), world.settings))
+        original = world.storage.checkpoint(world.trained.model, 0)
         names = sorted(path.name for path in original.iterdir())
         assert sorted(path.name for path in folder.iterdir()) == names
         for name in names:
@@ -215,12 +213,11 @@ class RecommenderContract:
         assert one == other
 
     def test_validation_metrics_are_recorded(self, world: World) -> None:
-        assert set(world.trained.metrics["validation"]) == {"ndcg@10", "hr@10"}
-        assert all(0 <= value <= 1 for value in world.trained.metrics["validation"].values())
+        assert set(world.trained.metrics["validation"]) == VALIDATION_METRICS
+        assert all(0 <= world.trained.metrics["validation"][name] <= 1 for name in ("ndcg@10", "hr@10"))
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
-
     loaded: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
     return loaded
 
@@ -250,6 +247,33 @@ class PersonalisedContract(RecommenderContract):
         new = world.item_row(NEW_ITEM)
         others = [row for row in range(len(vectors)) if row != new]
         assert (vectors[others] - vectors[new]).abs().amax(dim=1).min() > 1e-4
+
+
+class InductiveContract(PersonalisedContract):
+    """For nets that read an item's users: a frozen net knows an item by those who engaged with it since."""
+
+    def affinities(self, world: World, engagements: list[tuple[str, str]]) -> torch.Tensor:
+        """[N, dim] item vectors without the trend."""
+        rows = [(world.user_row(user), world.item_row(item)) for user, item in engagements]
+        return world.items_after(rows)[:, : world.trained.config["net"]["dim"]]
+
+    @pytest.mark.parametrize(("user", "item", "moves"), [("u00", "i03", True), (NEW_USER, "i03", False)])
+    def test_an_engagement_by_a_qualified_user_moves_that_item(
+        self, world: World, user: str, item: str, moves: bool
+    ) -> None:
+        moved = (self.affinities(world, [(user, item)]) != self.affinities(world, [])).any(dim=1)
+        assert torch.nonzero(moved)[:, 0].tolist() == ([world.item_row(item)] if moves else [])
+
+    def test_an_unseen_item_is_known_by_its_audience(self, world: World) -> None:
+        """Those who like what the audience likes score it higher than with another audience."""
+        new = world.item_row(NEW_ITEM)
+        audiences = [[(f"u{user:02d}", NEW_ITEM) for user in range(first, 24, 2)] for first in (0, 1)]
+        nobody, even, odd = (self.affinities(world, audience)[new] for audience in ([], *audiences))
+        assert (even - odd).abs().max() > 1e-3
+        assert min((one - nobody).abs().max().item() for one in (even, odd)) > 1e-3
+        fans = world.users([world.user_row(f"u{user:02d}") for user in range(30, USERS)])[:, : len(even)]
+        preference = fans @ (even - odd)
+        assert preference[0::2].mean() > preference[1::2].mean()
 
 
 class CountingContract(RecommenderContract):

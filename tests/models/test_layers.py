@@ -6,7 +6,17 @@ import pytest
 import torch
 
 from models.base import OOV, PADDING
-from models.layers import MLP, CausalBlock, FeatureBag, FeatureEmbedding, drop_ids
+from models.layers import (
+    INIT_STD,
+    MLP,
+    CausalBlock,
+    FeatureBag,
+    FeatureEmbedding,
+    drop_ids,
+    embedding,
+    linear_near_identity,
+    segment_softmax_mean,
+)
 
 
 def naive_bag(table: torch.Tensor, values: list[list[int]]) -> torch.Tensor:
@@ -65,6 +75,20 @@ def test_features_lie_side_by_side_in_the_order_of_their_names() -> None:
 def test_no_features_have_no_width() -> None:
     none = FeatureEmbedding({}, 2)
     assert none({}, 5).shape == (5, 0)
+    assert none.state_dict() == {}
+
+
+def test_no_features_lie_on_the_device_of_the_net() -> None:
+    none = FeatureEmbedding({}, 2).to("meta")
+    ids = torch.zeros(5, 3, device="meta")
+    assert torch.cat([ids, none({}, 5)], dim=1).shape == (5, 3)
+
+
+@pytest.mark.parametrize("std", [INIT_STD, 0.5])
+def test_tables_begin_with_the_stated_spread(std: float) -> None:
+    torch.manual_seed(0)
+    assert embedding(500, 8, std).weight.std().item() == pytest.approx(std, rel=0.05)
+    assert FeatureEmbedding({"genre": 500}, 8, std).bags[0].table.weight.std().item() == pytest.approx(std, rel=0.05)
 
 
 def test_dropped_ids_become_oov_at_the_stated_rate_and_only_in_training() -> None:
@@ -133,6 +157,91 @@ def test_block_does_not_see_later_positions() -> None:
     assert not torch.allclose(block(changed)[:, 3:], block(x)[:, 3:])
 
 
+def test_block_at_chosen_positions_is_the_block() -> None:
+    """In any order, some rows more than once and some never; with the same gradient, none of it to later positions."""
+    torch.manual_seed(0)
+    block = CausalBlock(8, heads=2, dropout=0.3).eval()
+    x = torch.randn(4, 5, 8, requires_grad=True)
+    rows, positions = torch.tensor([3, 0, 0, 2, 0]), torch.tensor([4, 1, 0, 2, 3])
+    everywhere, chosen = block(x)[rows, positions], block.at(x, rows, positions)
+    torch.testing.assert_close(chosen, everywhere, rtol=1e-4, atol=1e-5)
+    weights = torch.randn_like(chosen)
+    (expected,) = torch.autograd.grad((everywhere * weights).sum(), x)
+    (given,) = torch.autograd.grad((chosen * weights).sum(), x)
+    torch.testing.assert_close(given, expected, rtol=1e-4, atol=1e-5)
+    assert (given[1] == 0).all()
+    assert (given[2, 3:] == 0).all()
+
+
+@pytest.mark.parametrize("inside", [4, 7])
+def test_near_identity_passes_the_first_inputs_on(inside: int) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(50, inside)
+    passed = linear_near_identity(inside, 4)(x)
+    assert (passed - x[:, :4]).abs().max() < 0.3
+    assert not torch.equal(passed, x[:, :4])
+
+
 def test_heads_must_divide_the_width() -> None:
     with pytest.raises(AssertionError, match="multiple of heads"):
         CausalBlock(6, heads=4, dropout=0.0)
+
+
+def naive_pool(
+    own_scores: torch.Tensor, scores: torch.Tensor, own_values: torch.Tensor, values: torch.Tensor, rows: list[int]
+) -> torch.Tensor:
+    """Each row by itself, with exact exponentials."""
+    pooled = []
+    for row in range(len(own_scores)):
+        mine = [entry for entry, owner in enumerate(rows) if owner == row]
+        logits = [float(own_scores[row]), *(float(scores[entry]) for entry in mine)]
+        vectors = [own_values[row], *(values[entry] for entry in mine)]
+        weights = [math.exp(logit - max(logits)) for logit in logits]
+        pooled.append(
+            sum(
+                (weight / sum(weights) * vector for weight, vector in zip(weights, vectors, strict=True)),
+                0 * vectors[0],
+            )
+        )
+    return torch.stack(pooled)
+
+
+POOL_ROWS = [0, 0, 0, 2, 4, 4]
+"""Entries per row: 3, 0, 1, 0, 2."""
+
+
+def pool_inputs(scale: float = 1.0) -> tuple[torch.Tensor, ...]:
+    torch.manual_seed(1)
+    shapes = ((5,), (6,), (5, 3), (6, 3))
+    own_scores, scores, own_values, values = (torch.randn(*shape, dtype=torch.float64) for shape in shapes)
+    return scale * own_scores, scale * scores, own_values, values
+
+
+@pytest.mark.parametrize("scale", [1.0, 1000.0])
+def test_segment_softmax_mean_against_a_loop(scale: float) -> None:
+    """Also with scores whose exponentials overflow."""
+    inputs = pool_inputs(scale)
+    torch.testing.assert_close(segment_softmax_mean(*inputs, torch.tensor(POOL_ROWS)), naive_pool(*inputs, POOL_ROWS))
+
+
+def test_segment_softmax_mean_reads_entries_in_any_order() -> None:
+    own_scores, scores, own_values, values = pool_inputs()
+    order = torch.tensor([5, 2, 0, 3, 1, 4])
+    shuffled = segment_softmax_mean(
+        own_scores, scores[order], own_values, values[order], torch.tensor(POOL_ROWS)[order]
+    )
+    torch.testing.assert_close(shuffled, naive_pool(own_scores, scores, own_values, values, POOL_ROWS))
+
+
+def test_a_row_without_entries_gives_its_own_value_back_exactly() -> None:
+    own_scores, scores, own_values, values = pool_inputs(50.0)
+    pooled = segment_softmax_mean(own_scores, scores, own_values, values, torch.tensor(POOL_ROWS))
+    assert torch.equal(pooled[[1, 3]], own_values[[1, 3]])
+    none = segment_softmax_mean(own_scores, scores[:0], own_values, values[:0], torch.zeros(0).long())
+    assert torch.equal(none, own_values)
+
+
+def test_segment_softmax_mean_has_the_right_gradient() -> None:
+    """The largest score is detached; finite differences would notice if it did not cancel."""
+    leaves = tuple(tensor.requires_grad_() for tensor in pool_inputs())
+    assert torch.autograd.gradcheck(lambda *inputs: segment_softmax_mean(*inputs, torch.tensor(POOL_ROWS)), leaves)

@@ -1,109 +1,122 @@
 """Losses against slow loops over the documented equations."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 from models import losses
+from tests.models.support import SEEN, slow_bce, slow_full, slow_in_batch, slow_sampled, train_batch
+
+LABELS = [1, 0, 6, 3, 3]
+BLOCKED: list[set[int]] = [{0, 2}, set(), {3}, {0, 1, 2, 4, 5, 6}, {6}]
+"""The fourth row has no candidate but its own."""
+Q = [0.1, 0.3, 0.05, 0.2, 0.1, 0.15, 0.1]
 
 
 @pytest.fixture
-def vectors() -> tuple[torch.Tensor, torch.Tensor]:
+def scores() -> torch.Tensor:
     torch.manual_seed(3)
-    return torch.randn(5, 4), torch.randn(7, 4)
+    return 2 * torch.randn(5, 7)
 
 
-def score(users: torch.Tensor, items: torch.Tensor, row: int, item: int) -> float:
-    return float(users[row] @ items[item])
+def mask(blocked: list[set[int]], columns: int) -> torch.Tensor:
+    return torch.tensor([[column in row for column in range(columns)] for row in blocked])
 
 
-def test_full_softmax(vectors: tuple[torch.Tensor, torch.Tensor]) -> None:
-    users, items = vectors
-    targets = [1, 0, 6, 3, 3]
-    terms = [
-        -math.log(
-            math.exp(score(users, items, row, target)) / sum(math.exp(score(users, items, row, i)) for i in range(7))
-        )
-        for row, target in enumerate(targets)
-    ]
-    assert losses.full_softmax(users, items, torch.tensor(targets)).item() == pytest.approx(sum(terms) / 5, rel=1e-5)
+def test_blocked_pairs_are_what_each_user_had_seen() -> None:
+    expected = mask([set(row) for row in SEEN], 7)
+    assert torch.equal(losses.blocked_pairs(train_batch()), expected)
 
 
-def test_sampled_softmax(vectors: tuple[torch.Tensor, torch.Tensor]) -> None:
-    users, items = vectors
-    targets, drawn = [1, 0, 6, 3, 3], [3, 1, 1, 5]
-    q = [0.1, 0.3, 0.05, 0.2, 0.1, 0.15, 0.1]
-    terms = []
-    for row, target in enumerate(targets):
-        positive = math.exp(score(users, items, row, target)) / q[target]
-        others = sum(math.exp(score(users, items, row, i)) / q[i] for i in drawn if i != target)
-        terms.append(-math.log(positive / (positive + others)))
-    loss = losses.sampled_softmax(
-        users, items[targets], torch.tensor(targets), items[drawn], torch.tensor(drawn), torch.tensor(q).log()
-    )
-    assert loss.item() == pytest.approx(sum(terms) / 5, rel=1e-5)
+def test_without_seen_pairs_nothing_is_blocked() -> None:
+    batch = replace(train_batch(), seen_targets=torch.zeros(0).long(), seen_items=torch.zeros(0).long())
+    assert not losses.blocked_pairs(batch).any()
 
 
-def test_sampled_softmax_is_zero_and_finite_when_every_draw_collides(
-    vectors: tuple[torch.Tensor, torch.Tensor],
-) -> None:
-    users = vectors[0][:1].requires_grad_()
-    items = vectors[1]
-    drawn = torch.tensor([2, 2])
-    loss = losses.sampled_softmax(users, items[[2]], torch.tensor([2]), items[drawn], drawn, torch.zeros(7))
-    loss.backward()
-    assert loss.item() == 0
-    assert users.grad is not None
-    assert torch.isfinite(users.grad).all()
+def test_full_softmax(scores: torch.Tensor) -> None:
+    expected = slow_full(scores, LABELS, BLOCKED)
+    (loss,) = losses.full_softmax(scores.clone(), (torch.tensor(LABELS),), mask(BLOCKED, 7))
+    assert loss.tolist() == pytest.approx(expected, rel=1e-5)
+    assert loss[3] == 0
 
 
-def test_sampled_softmax_estimates_the_full_softmax(vectors: tuple[torch.Tensor, torch.Tensor]) -> None:
-    """With many draws from a skewed Q, the corrected loss approaches log(K) plus the loss over all other items."""
-    users, items = vectors
-    targets = torch.tensor([1, 0, 6, 3, 3])
-    q = torch.tensor([0.3, 0.05, 0.2, 0.15, 0.1, 0.05, 0.15])
+def test_full_softmax_of_two_labellings_shares_the_candidates(scores: torch.Tensor) -> None:
+    """Eq. 8 of CDN: the same logits under the labels of the original and of the rebalanced sample."""
+    other = [4, 2, 5, 3, 1]
+    both = (torch.tensor(LABELS), torch.tensor(other))
+    one, two = losses.full_softmax(scores.clone(), both, mask([set()] * 5, 7))
+    assert one.tolist() == pytest.approx(slow_full(scores, LABELS, [set()] * 5), rel=1e-5)
+    assert two.tolist() == pytest.approx(slow_full(scores, other, [set()] * 5), rel=1e-5)
+
+
+def test_blocked_scores_get_no_gradient(scores: torch.Tensor) -> None:
+    leaf = scores.requires_grad_()
+    losses.full_softmax(leaf * 1, (torch.tensor(LABELS),), mask(BLOCKED, 7))[0].sum().backward()
+    assert leaf.grad is not None
+    assert torch.isfinite(leaf.grad).all()
+    assert (leaf.grad[mask(BLOCKED, 7)] == 0).all()
+    assert (leaf.grad[~mask(BLOCKED, 7)][:-1] != 0).any()
+
+
+def test_sampled_softmax(scores: torch.Tensor) -> None:
+    """With repeated draws, draws that are a row's own label, and draws that are blocked."""
+    drawn = [3, 1, 1, 5]
+    log_q, labels = torch.tensor(Q).log(), torch.tensor(LABELS)
+    blocked = mask(BLOCKED, 7)[:, drawn] | (labels[:, None] == torch.tensor(drawn))
+    loss = losses.sampled_softmax(scores[range(5), LABELS] - log_q[LABELS], scores[:, drawn] - log_q[drawn], blocked)
+    assert loss.tolist() == pytest.approx(slow_sampled(scores, LABELS, drawn, Q, BLOCKED), rel=1e-5, abs=1e-6)
+
+
+@pytest.mark.parametrize("draws", [2, 0])
+def test_sampled_softmax_is_zero_and_finite_when_every_draw_collides(draws: int) -> None:
+    own, drawn = torch.tensor([0.7], requires_grad=True), torch.full((1, draws), 0.7, requires_grad=True)
+    blocked = torch.ones(1, draws, dtype=torch.bool)
+    loss = losses.sampled_softmax(own, drawn, blocked)
+    loss.sum().backward()
+    assert loss.tolist() == [0]
+    for leaf in (own, drawn):
+        assert leaf.grad is not None
+        assert (leaf.grad == 0).all()
+
+
+def test_sampled_softmax_estimates_the_sum_over_all_other_items(scores: torch.Tensor) -> None:
+    """With many draws K from a skewed Q, the negatives' part approaches log K + log sum of exp over other items."""
+    count, labels, q = 200_000, torch.tensor(LABELS), torch.tensor(Q)
     torch.manual_seed(0)
-    count = 200_000
     drawn = torch.multinomial(q, count, replacement=True)
-    # The draws stand for K times the other items: so the positive is scaled by K as well, through its own log Q.
-    users_scores = users @ items.T
-    negatives = (users_scores[:, drawn] - q.log()[drawn]).masked_fill(targets[:, None] == drawn[None], -torch.inf)
-    estimate = negatives.logsumexp(dim=1) - math.log(count)
-    others = users_scores.scatter(1, targets[:, None], -torch.inf).logsumexp(dim=1)
-    torch.testing.assert_close(estimate, others, atol=0.02, rtol=0)
+    own = scores[range(5), LABELS]
+    loss = losses.sampled_softmax(own + math.log(count), scores[:, drawn] - q.log()[drawn], labels[:, None] == drawn)
+    expected = torch.tensor(slow_full(scores, LABELS, [set()] * 5))
+    torch.testing.assert_close(loss, expected, atol=0.02, rtol=0)
 
 
-def test_in_batch_softmax(vectors: tuple[torch.Tensor, torch.Tensor]) -> None:
-    users, items = vectors
-    ids = [4, 2, 4, 1, 2]  # rows 0 and 2, 1 and 4 are accidental hits of each other
-    q = [0.1, 0.2, 0.4, 0.1, 0.2]
-    batch_items = items[ids]
-    terms = []
-    for row in range(5):
-        terms_of_row = {
-            column: math.exp(score(users, batch_items, row, column)) / q[ids[column]]
-            for column in range(5)
-            if column == row or ids[column] != ids[row]
-        }
-        terms.append(-math.log(terms_of_row[row] / sum(terms_of_row.values())))
-    log_q = torch.tensor([q[item] for item in ids]).log()
-    loss = losses.in_batch_softmax(users, batch_items, torch.tensor(ids), log_q)
-    assert loss.item() == pytest.approx(sum(terms) / 5, rel=1e-5)
+def test_in_batch_softmax_is_a_sample_of_the_targets(scores: torch.Tensor) -> None:
+    """Rows 0 and 2, 1 and 4 are accidental hits of each other; with what is blocked, row 4 keeps but its own."""
+    labels = [4, 2, 4, 1, 2]
+    blocked: list[set[int]] = [{1}, set(), set(), {4, 2}, {1, 4}]
+    log_q, own = torch.tensor(Q).log()[labels], torch.tensor(labels)
+    out = mask(blocked, 7)[:, labels] | (own[:, None] == own)
+    loss = losses.sampled_softmax(scores[range(5), labels] - log_q, scores[:, labels] - log_q, out)
+    assert loss.tolist() == pytest.approx(slow_in_batch(scores, labels, Q, blocked), rel=1e-5, abs=1e-6)
 
 
-def test_binary_cross_entropy() -> None:
-    positive, negative = [0.3, -2.0, 4.0], [1.0, 0.0, -3.0]
-
-    def sigma(x: float) -> float:
-        return 1 / (1 + math.exp(-x))
-
-    expected = -sum(math.log(sigma(p)) + math.log(1 - sigma(n)) for p, n in zip(positive, negative, strict=True)) / len(
-        positive
-    )
-    loss = losses.binary_cross_entropy(torch.tensor(positive), torch.tensor(negative))
-    assert loss.item() == pytest.approx(expected, rel=1e-6)
+def test_binary_cross_entropy(scores: torch.Tensor) -> None:
+    negatives = [2, 5, 0, 1, 6]
+    loss = losses.binary_cross_entropy(scores[range(5), LABELS], scores[range(5), negatives])
+    assert loss.tolist() == pytest.approx(slow_bce(scores, LABELS, negatives), rel=1e-5)
 
 
 def test_binary_cross_entropy_does_not_overflow() -> None:
     assert losses.binary_cross_entropy(torch.tensor([-200.0]), torch.tensor([200.0])).item() == pytest.approx(400)
+
+
+def test_large_scores_stay_finite() -> None:
+    """Trend offsets and near-identity attention make scores of hundreds; float exponentials overflow at 89."""
+    scores, label = torch.tensor([[500.0, -500.0, 499.0]]), torch.tensor([0])
+    blocked = torch.zeros(1, 3, dtype=torch.bool)
+    expected = pytest.approx(math.log1p(math.exp(-1)), rel=1e-5)
+    assert losses.full_softmax(scores.clone(), (label,), blocked)[0].item() == expected
+    sampled = losses.sampled_softmax(scores[:, 0], scores[:, 1:], blocked[:, 1:])
+    assert sampled.item() == pytest.approx(math.log1p(math.exp(-1)), abs=1e-4)

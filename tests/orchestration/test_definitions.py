@@ -13,6 +13,7 @@ DBT_KEYS = {
     "staging/stg_interactions",
     "staging/stg_items",
     "staging/stg_users",
+    "splits/timeline",
     "splits/split_bounds",
     "splits/interactions_split",
     "slices/items",
@@ -31,10 +32,25 @@ OTHER_KEYS = {
     "evaluation/metrics",
     "evaluation/leaderboard",
     "evaluation/decay",
+    "evaluation/comparisons",
+    "evaluation/leave_one_out",
+    "evaluation/sampled_metrics",
+    "evaluation/sampled_tables",
     "serving/item_index",
     "monitoring/engagement_drift",
     "monitoring/dashboard",
 }
+
+FOR_REPORTS = {
+    "evaluation/leave_one_out",
+    "evaluation/sampled_metrics",
+    "evaluation/sampled_tables",
+    *(f"evaluation/{model}_sampled" for model in MODELS),
+}
+"""What the job leaves to ``thaw report``."""
+
+STUDIES = {"training/sweep", "training/gamma_sweep", "training/gates"}
+"""What the job leaves to whoever asks for it."""
 
 
 @pytest.fixture(scope="module")
@@ -44,9 +60,10 @@ def definitions() -> dg.Definitions:
 
 def test_keys_are_the_agreed_ones(definitions: dg.Definitions) -> None:
     graph = definitions.resolve_asset_graph()
-    per_model = {f"training/{model}" for model in MODELS} | {f"evaluation/{model}_ranks" for model in MODELS}
+    names = ("training/{}", "evaluation/{}_ranks", "evaluation/{}_sampled")
+    per_model = {name.format(model) for model in MODELS for name in names}
     found = {key.to_user_string() for key in graph.materializable_asset_keys}
-    assert found == DBT_KEYS | OTHER_KEYS | per_model
+    assert found == DBT_KEYS | OTHER_KEYS | STUDIES | per_model
 
 
 def test_every_asset_says_what_it_is(definitions: dg.Definitions) -> None:
@@ -81,13 +98,20 @@ def test_every_op_that_opens_the_warehouse_is_in_its_pool(definitions: dg.Defini
 def test_the_job_leaves_out_models_that_are_not_in_the_roster() -> None:
     settings = load_settings({"THAW_MODELS": "popularity"})
     skipped = {"/".join(key) for key in left_out(settings)}
-    assert skipped == {
+    of_others = {
         name for model in MODELS if model != "popularity" for name in (f"training/{model}", f"evaluation/{model}_ranks")
     }
+    assert skipped == of_others | FOR_REPORTS | STUDIES
     job = build_definitions(settings).resolve_job_def(REFRESH_ALL)
     selected = {key.to_user_string() for key in job.asset_layer.executable_asset_keys}
     assert "training/popularity" in selected
     assert not selected & skipped
+
+
+def test_the_job_makes_the_leave_one_out_table_under_that_split() -> None:
+    settings = load_settings({}, split={"kind": "leave_one_out"})
+    assert keys.LEAVE_ONE_OUT not in left_out(settings)
+    assert keys.SAMPLED_METRICS in left_out(settings)
 
 
 def test_the_default_roster_is_the_documented_one() -> None:

@@ -186,4 +186,5 @@ def test_python_and_sql_spell_the_same_columns(manifest: dict[str, Any]) -> None
         node["name"]: set(node["columns"]) for node in manifest["nodes"].values() if node["resource_type"] == "model"
     }
     assert columns["stg_interactions"] == set(INTERACTION_COLUMNS)
-    assert columns["interactions_split"] == {*INTERACTION_COLUMNS, "split", "window"}
+    assert columns["timeline"] == {*INTERACTION_COLUMNS, "source_timestamp", "held_out"}
+    assert columns["interactions_split"] == {*INTERACTION_COLUMNS, "source_timestamp", "split", "window"}

@@ -10,13 +10,26 @@ import pytest
 from assets import keys
 from assets.config import Settings
 from assets.evaluation import assets, checks, run
-from assets.evaluation.files import StaleResultsError, read_info
-from assets.evaluation.run import basis, build_leaderboard, gather_metrics, headline_k, rank_model
+from assets.evaluation.files import StaleResultsError, read_info, read_ranks, seed_means_path
+from assets.evaluation.run import (
+    basis,
+    build_comparisons,
+    build_decay,
+    build_leaderboard,
+    gather_metrics,
+    headline_k,
+    rank_model,
+)
 from assets.schema import METRIC_COLUMNS
 from assets.storage import Storage, read_parquet, write_parquet
+from assets.stream import load_tables
+from assets.training.checkpoints import save_checkpoint
 from assets.training.registry import MODELS
+from assets.training.seeds import for_seed
+from assets.training.train import train
 from tests.assets.evaluation.test_soundness import LooksAhead
 from tests.assets.evaluation.toy import ROSTER, toy_settings
+from tests.support import write_manifest
 
 Toy = tuple[Storage, Settings]
 
@@ -39,7 +52,13 @@ def metadata_of(result: dg.ExecuteInProcessResult, key: keys.Key) -> dict[str, o
 
 def test_the_whole_stage(toy: Toy):
     storage, _ = toy
-    everything = [*(keys.ranks(model) for model in ROSTER), keys.METRICS, keys.LEADERBOARD, keys.DECAY]
+    everything = [
+        *(keys.ranks(model) for model in ROSTER),
+        keys.METRICS,
+        keys.LEADERBOARD,
+        keys.DECAY,
+        keys.COMPARISONS,
+    ]
     result = materialize(toy, everything)
     assert result.success
     evaluations = result.get_asset_check_evaluations()
@@ -62,12 +81,27 @@ def test_the_whole_stage(toy: Toy):
         ("frozen", "frozen"),
     }
     markdown = (storage.evaluation / "leaderboard.md").read_text(encoding="utf-8")
-    assert metadata_of(result, keys.LEADERBOARD)["leaderboard"] == markdown
+    board = metadata_of(result, keys.LEADERBOARD)
+    assert board["leaderboard"] == markdown
+    assert "| two_tower          | coverage " in str(board["recommended lists"])
+    listed = metrics[metrics["metric"].isin(["coverage", "train_frequency"])]
+    assert set(listed["user_history"]) == {"rolling"}
+    assert set(listed["window"]) == {"0", "1", "all"}
     assert "two_tower" in (storage.evaluation / "leaderboard.txt").read_text(encoding="utf-8")
     assert (storage.evaluation / "decay.png").read_bytes().startswith(b"\x89PNG")
     decay = metadata_of(result, keys.DECAY)
     assert str(decay["figure"]).startswith("![toy: rolling user history, refreshed items](data:image/png;base64,")
-    assert "NDCG@10 overall" in str(decay["decay"])
+    for shown in ("NDCG@10 overall", "HR@10 tail", "HR@10 cold"):
+        assert shown in str(decay["decay"])
+    assert "each window over the first" not in str(decay["figure"])
+    assert (storage.evaluation / "decay_relative.png").read_bytes().startswith(b"\x89PNG")
+    ratios = read_parquet(storage.evaluation / "decay.parquet")
+    assert set(ratios["model"]) == set(ROSTER)
+    assert (ratios.loc[ratios["window"] == "0", "value"] == 1).all()
+
+    pairs = read_parquet(storage.evaluation / "comparisons.parquet")
+    assert len(set(zip(pairs["model"], pairs["reference"], strict=True))) == len(ROSTER) * (len(ROSTER) - 1)
+    assert "HR@10 minus popularity, every window" in str(metadata_of(result, keys.COMPARISONS)["comparisons"])
 
 
 def test_the_fallback_ranks_for_users_without_history_whatever_the_model(toy: Toy):
@@ -103,7 +137,7 @@ def test_ranks_of_an_older_checkpoint_are_refused(toy: Toy):
     manifest = storage.checkpoint("two_tower", 0) / "manifest.json"
     retrained = {**json.loads(manifest.read_text(encoding="utf-8")), "best_epoch": 17}
     manifest.write_text(json.dumps(retrained), encoding="utf-8")
-    with pytest.raises(StaleResultsError, match="ranks of two_tower were made with checkpoint"):
+    with pytest.raises(StaleResultsError, match="ranks of two_tower were made with checkpoints"):
         gather_metrics(storage, settings)
 
 
@@ -142,7 +176,56 @@ def test_basis_names_protocols_and_the_current_tables(toy: Toy):
     assert held.protocols == ("rolling/refreshed", "frozen/frozen")
     frame = storage.read_table("users")
     write_parquet(storage.table("users"), frame.assign(train_count=frame["train_count"] + 1))
+    write_manifest(storage)
     assert basis(storage, settings, "popularity").tables != held.tables
+
+
+def test_ranks_of_another_smoothing_or_half_life_are_refused(toy: Toy):
+    storage, settings = toy
+    rank_model(storage, settings, "two_tower")
+    evaluation = settings.evaluation.model_copy(update={"smoothing": 0.5})
+    training = settings.training.model_copy(update={"hyper_parameters": {"decayed_popularity": {"half_life_days": 9}}})
+    for changed in ({"evaluation": evaluation}, {"training": training}):
+        now = settings.model_copy(update=changed)
+        with pytest.raises(StaleResultsError, match="ranks of two_tower were made with fallback"):
+            read_ranks(storage, "two_tower", basis(storage, now, "two_tower"))
+
+
+def test_a_floor_configured_with_another_smoothing_is_refused(toy: Toy):
+    storage, settings = toy
+    changed = settings.evaluation.model_copy(update={"smoothing": 0.5})
+    with pytest.raises(
+        StaleResultsError, match=r"popularity was made with smoothing 0.02, now it is 0.5: .* training/"
+    ):
+        rank_model(storage, settings.model_copy(update={"evaluation": changed}), "popularity")
+
+
+def test_seeds_are_ranked_side_by_side(toy: Toy):
+    storage, first = toy
+    settings = toy_settings(storage.root.parent, seeds=2)
+    save_checkpoint(storage, train("two_tower", load_tables(storage), for_seed(settings, 1)))
+    alone = rank_model(storage, first, "two_tower").ranks
+    for model in ROSTER:
+        rank_model(storage, settings, model)
+    both = read_ranks(storage, "two_tower", basis(storage, settings, "two_tower"))
+    assert both.groupby("seed").size().to_dict() == {0: len(alone), 1: len(alone)}
+    pd.testing.assert_frame_equal(both[both["seed"] == 0].reset_index(drop=True), alone)
+    assert set(read_ranks(storage, "popularity", basis(storage, settings, "popularity"))["seed"]) == {0}
+    with pytest.raises(StaleResultsError, match="made with seeds 0, 1, now it is 0:"):
+        read_ranks(storage, "two_tower", basis(storage, first, "two_tower"))
+
+    metrics = gather_metrics(storage, settings)
+    assert metrics.groupby("model")["seed"].nunique().to_dict() == {**dict.fromkeys(ROSTER, 1), "two_tower": 2}
+    means = read_parquet(seed_means_path(storage)).set_index("model")
+    assert means["seeds"].groupby("model").first().to_dict() == {**dict.fromkeys(ROSTER, 1), "two_tower": 2}
+    assert means.loc["two_tower", "standard_error"].notna().all()
+    board = build_leaderboard(storage, settings)
+    assert "mean of 2 seeds" in board.title
+    cells = {row[0].split(" ")[0]: row[1] for row in board.rows}
+    assert "±" in cells["two_tower"]
+    assert "±" not in cells["popularity"]
+    build_decay(storage, settings)
+    build_comparisons(storage, settings)
 
 
 def test_headline_k_is_ten_where_it_is_measured(toy: Toy):
@@ -197,7 +280,7 @@ def test_a_model_that_looks_ahead_fails_its_check_and_stops_the_metrics(toy: Toy
 def test_every_registered_model_has_ranks_and_a_future_check():
     held = {tuple(asset.key.path) for asset in assets.ASSETS}
     assert held == {tuple(keys.ranks(model)) for model in MODELS} | {
-        tuple(key) for key in (keys.METRICS, keys.LEADERBOARD, keys.DECAY)
+        tuple(key) for key in (keys.METRICS, keys.LEADERBOARD, keys.DECAY, keys.COMPARISONS)
     }
     checked = {tuple(key.asset_key.path) for check in checks.CHECKS for key in check.check_keys}
     assert checked == {tuple(keys.ranks(model)) for model in MODELS} | {tuple(keys.METRICS)}

@@ -71,6 +71,10 @@ def test_ranks_by_hand(tmp_path: Path):
     assert ranks["above"].tolist()[:3] == [0, 1, 1]
     assert ranks["tied"].tolist() == [0, 0, 0, 0]
     assert ranks["has_history"].tolist() == [True, True, True, False]
+    # The catalog at the start of the 7th is x, y and z; counts before the cutoff 3, 2, 1.
+    assert np.exp(-ranks["nll"].iloc[0]) == pytest.approx(2.02 / 6.06)
+    assert np.isnan(ranks["nll"].iloc[1])
+    assert np.exp(-ranks["nll"].iloc[2]) == pytest.approx(0.02 / 6.08)  # w is on the catalog by now
     # At the start of the 9th: y 2**(-8/3 + 1/72) + 2**(-7/3 + 1/72) + 2**(-47/72) = 1.00, w 2**(-23/72) = .80,
     # x 2**(-8/3) + 2**(-7/3) + 2**(-6/3) = .61, z 2**(-3/3) = .50.
     assert ranks["above"].tolist()[3] == 0
@@ -84,16 +88,35 @@ def test_columns_and_rows_of_every_protocol(tmp_path: Path):
     assert list(ranks.columns) == [
         *("dataset", "model", "seed", "protocol", "user_history", "item_embeddings"),
         *("user_id", "item_id", "source_row", "window", "slice", "engagements_seen", "on_catalog"),
-        *("has_history", "above", "tied"),
+        *("has_history", "above", "tied", "nll", "catalog"),
     ]
     assert len(ranks) == 4 * len(case_set)
     assert set(ranks["protocol"]) == {"full"}
-    assert not ranks.isna().any().any()
+    assert (ranks["nll"].isna() == ~ranks["on_catalog"]).all()
+    assert not ranks.drop(columns="nll").isna().any().any()
     for protocol in PROTOCOLS:
         one = of_protocol(ranks, protocol)
         assert one["source_row"].tolist() == case_set.labels["source_row"].tolist()
     rolling, frozen = (of_protocol(ranks, protocol)["has_history"].sum() for protocol in (PROTOCOLS[3], PROTOCOLS[0]))
     assert rolling > frozen
+
+
+def test_lists_are_of_the_first_protocol(tmp_path: Path):
+    storage = write(tmp_path, toy_rows())
+    tables = load_tables(storage)
+    case_set = build_cases(storage.read_table("test_cases"), tables)
+    model = CountingRecommender(CountAll(), 0.02, tables.cutoff)
+    protocols = (Protocol(), Protocol(user_history=UserHistory.FROZEN))
+    ranks = rank_under_protocols(model, model, case_set, tables, protocols, IDENTITY, list_length=2)
+    first, second = (of_protocol(ranks, protocol) for protocol in protocols)
+    lists = first[["listed_0", "listed_1"]].to_numpy()
+    assert (lists >= 0).all()
+    # Counts at the cutoff: what is listed first is at least as frequent.
+    counts = tables.catalog.train_count[lists]
+    assert (counts[:, 0] >= counts[:, 1]).all()
+    np.testing.assert_allclose(first["list_train_frequency"], counts.mean(axis=1))
+    assert (second[["listed_0", "listed_1"]] == -1).all().all()
+    assert second["list_train_frequency"].isna().all()
 
 
 def test_deleting_the_future_changes_no_earlier_rank(tmp_path: Path):

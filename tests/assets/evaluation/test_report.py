@@ -1,14 +1,17 @@
 """The leaderboard and the decay table on numbers written by hand."""
 
+import math
+
 import pandas as pd
 import pytest
 
-from assets.evaluation.compare import Difference
+from assets.evaluation.compare import RELATIVE_COLUMNS, Difference
 from assets.evaluation.files import Basis, RanksInfo
 from assets.evaluation.report import decay_table, leaderboard
-from assets.schema import METRIC_COLUMNS
+from assets.schema import SEED_MEAN_COLUMNS, CaseSlice
 
-INFO = RanksInfo("m", Basis(0, "c", "t", ("rolling/refreshed",)), cases=990, repeats_dropped=10, off_catalog=99)
+BASIS = Basis((0,), ("c",), "t", ("rolling/refreshed",), "{}")
+INFO = RanksInfo("m", BASIS, cases=990, repeats_dropped=10, off_catalog=99)
 VALUES = {
     "decayed_popularity": {"overall": 0.2, "head": 0.1, "tail": 0.05, "cold": 0.5, "no_history": 0.3},
     "popularity": {"overall": 0.1, "head": 0.2, "tail": 0.0, "cold": 0.0, "no_history": 0.3},
@@ -18,18 +21,19 @@ DIFFERENCES = {"popularity": Difference(-0.1, -0.12, -0.08), "sasrec": Differenc
 FLOORS = {"decayed_popularity", "popularity"}
 
 
-def metrics(values: dict[str, dict[str, float]], n: int = 500) -> pd.DataFrame:
+def metrics(values: dict[str, dict[str, float]], n: int = 500, seeds: int = 1, error: float = math.nan) -> pd.DataFrame:
+    run = ("full", "rolling", "refreshed", "all")
     rows = [
-        ("toy", model, 0, "full", "rolling", "refreshed", "all", name, metric, 10, value, value - 0.01, value + 0.01, n)
+        ("toy", model, seeds, *run, name, metric, 10, value, value - 0.01, value + 0.01, n, error)
         for model, slices in values.items()
         for name, value in slices.items()
         for metric in ("hr", "ndcg")
     ]
-    return pd.DataFrame(rows, columns=list(METRIC_COLUMNS))
+    return pd.DataFrame(rows, columns=list(SEED_MEAN_COLUMNS))
 
 
-def board(values=VALUES, differences=DIFFERENCES, floors=FLOORS, n: int = 500):
-    return leaderboard(metrics(values, n), 10, floors, differences, INFO, min_cases=100, samples=40)
+def board(values=VALUES, differences=DIFFERENCES, floors=FLOORS, n: int = 500, **options):
+    return leaderboard(metrics(values, n, **options), 10, floors, differences, INFO, min_cases=100, samples=40)
 
 
 def test_best_first_floors_marked_and_a_model_below_the_best_floor_too():
@@ -88,6 +92,27 @@ def test_few_cases_are_flagged():
     assert "†" not in board(n=100).text()
 
 
+def test_several_seeds_show_their_standard_error():
+    one, several = board(), board(seeds=3, error=0.004)
+    assert one.title == "toy: full ranking, rolling user history, refreshed items, every test window, seed 0"
+    assert several.title.endswith("every test window, mean of 3 seeds")
+    assert several.rows[0][1:3] == ["0.200 ±0.004 [0.190, 0.210]", "0.200 ±0.004"]
+    assert "±: standard error over the seeds" in several.text()
+    assert "±" not in one.text()
+
+
+def test_perplexity_has_its_column_and_the_lowest_is_best():
+    table = metrics(VALUES)
+    values = {"decayed_popularity": 812.25, "popularity": 1500.0, "sasrec": 700.04}
+    overall = table[(table["slice"] == "overall") & (table["metric"] == "hr")]
+    perplexity = overall.assign(metric="perplexity", k=0, value=overall["model"].map(values))
+    shown = leaderboard(pd.concat([table, perplexity]), 10, FLOORS, {}, INFO, min_cases=100, samples=40)
+    assert shown.headers[-1] == "perplexity overall"
+    assert [row[-1] for row in shown.rows] == ["812.2", "700.0", "1500.0", "500"]
+    assert (1, 7) in shown.best
+    assert "Lower is better" in shown.text()
+
+
 def test_no_user_with_history_is_refused():
     with pytest.raises(ValueError, match="nothing to compare"):
         board({"sasrec": {"no_history": 0.3}}, differences={})
@@ -97,9 +122,14 @@ def test_decay_table_by_hand():
     windows = metrics({"m": {"overall": 0.2}})
     windows = pd.concat([windows.assign(window="0"), windows.assign(window="1", value=0.1), windows])
     relative = pd.DataFrame(
-        [("hr", 10, "0", 1.0, 1.0, 1.0), ("hr", 10, "1", 0.5, 0.4, 0.6)],
-        columns=["metric", "k", "window", "ratio", "ci_low", "ci_high"],
+        [
+            ("overall", "hr", 10, "0", 1.0, 1.0, 1.0, 9),
+            ("overall", "hr", 10, "1", 0.5, 0.4, 0.6, 9),
+            ("cold", "hr", 10, "1", 1.0, 1.0, 1.0, 9),
+        ],
+        columns=list(RELATIVE_COLUMNS),
     )
     lines = decay_table(windows, {"m": relative}, "hr", 10).splitlines()
     assert [cell.strip() for cell in lines[0].strip("|").split("|")] == ["HR@10 overall", "window 0", "window 1"]
     assert [cell.strip() for cell in lines[2].strip("|").split("|")] == ["m", "0.200", "0.100 (50% [40%, 60%])"]
+    assert "HR@10 cold" in decay_table(windows, {"m": relative}, "hr", 10, CaseSlice.COLD)

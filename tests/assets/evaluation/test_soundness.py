@@ -77,8 +77,25 @@ def test_without_future_keeps_users_and_items(storage: Storage):
 def test_wrong_numbers_are_unsound(column: str, value: float):
     metrics = metrics_frame(random_ranks(), (10,), 20, 0)
     assert unsound_rows(metrics).empty
-    metrics.loc[3, column] = value
-    assert unsound_rows(metrics).index.tolist() == [3]
+    metrics.loc[1, column] = value
+    assert unsound_rows(metrics).index.tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "sound"),
+    [
+        ("nll", 9.0, True),
+        ("perplexity", 8000.0, True),
+        ("hr", 9.0, False),
+        ("perplexity", 0.9, False),
+        ("nll", -0.1, False),
+    ],
+)
+def test_every_metric_has_its_range(metric: str, value: float, sound: bool):
+    metrics = metrics_frame(random_ranks(), (10,), 20, 0)
+    row = metrics.index[metrics["metric"] == metric][0]
+    metrics.loc[row, ["ci_low", "value", "ci_high"]] = value
+    assert unsound_rows(metrics).index.tolist() == ([] if sound else [row])
 
 
 def test_missing_columns_are_named():

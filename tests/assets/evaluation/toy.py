@@ -22,12 +22,12 @@ def toy_rows(seed: int = 0) -> list[tuple[str, str, str]]:
     return rows
 
 
-def toy_settings(home: Path, models: tuple[str, ...] = ROSTER) -> Settings:
+def toy_settings(home: Path, models: tuple[str, ...] = ROSTER, seeds: int = 1) -> Settings:
     return Settings(
         dataset="toy",
         models=models,
         home=home,
-        training=TrainingConfig(max_epochs=1),
+        training=TrainingConfig(max_epochs=1, seeds=seeds),
         evaluation=EvaluationConfig(bootstrap_samples=40),
     )
 
@@ -36,8 +36,8 @@ Case = tuple[str, int, str, int, bool, int, int]
 """(user, window, item slice, engagements seen, has history, above, tied)."""
 
 
-def ranks_frame(cases: Sequence[Case], model: str = "m") -> pd.DataFrame:
-    """Ranks of one run, as the protocol writes them."""
+def ranks_frame(cases: Sequence[Case], model: str = "m", seed: int = 0) -> pd.DataFrame:
+    """Ranks of one run, as the protocol writes them; the likelihood is 1 / (above + tied + 1)."""
     columns = ["user_id", "window", "slice", "engagements_seen", "has_history", "above", "tied"]
     frame = pd.DataFrame(cases, columns=columns)
     frame["source_row"] = range(len(frame))
@@ -45,12 +45,18 @@ def ranks_frame(cases: Sequence[Case], model: str = "m") -> pd.DataFrame:
     return frame.assign(
         dataset="toy",
         model=model,
-        seed=0,
+        seed=seed,
         protocol="full",
         user_history="rolling",
         item_embeddings="refreshed",
         on_catalog=True,
+        nll=np.log(frame["above"] + frame["tied"] + 1.0),
     )
+
+
+def over_seeds(*runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs as those of seeds 0, 1, ... of one model."""
+    return pd.concat([run.assign(seed=seed) for seed, run in enumerate(runs)], ignore_index=True)
 
 
 def random_ranks(model: str = "m", seed: int = 0, cases: int = 400, shift: int = 0) -> pd.DataFrame:

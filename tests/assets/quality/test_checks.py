@@ -10,9 +10,11 @@ import pandas as pd
 import pytest
 
 from assets import keys
+from assets.config import SplitConfig
 from assets.quality import checks, results
 from assets.quality.assets import data_docs
 from assets.quality.suites import SUITES
+from assets.quality.vocabulary import Limits
 from assets.storage import Storage
 from dashboards.data_docs import TableResult
 from tests.assets.quality.toy import change, set_cell, toy_settings, write_dataset
@@ -70,10 +72,11 @@ def with_wrong_type(table: pd.DataFrame) -> pd.DataFrame:
 
 Plant = Callable[[pd.DataFrame], pd.DataFrame]
 
+MISSING = "timestamp is never missing"
 BAD_CELLS: dict[str, Plant] = {
     "user_id is never missing": cell("user_id", None, 0),
     "item_id is not empty": cell("item_id", "", 1),
-    "timestamp is never missing": cell("timestamp", pd.NaT, 2),
+    MISSING: cell("timestamp", pd.NaT, 2),
     "event_type is never missing": cell("event_type", None, 4),
     "value is finite or missing": cell("value", np.inf, 5),
     "source_row is a count": cell("source_row", -1, 6),
@@ -81,6 +84,7 @@ BAD_CELLS: dict[str, Plant] = {
 }
 FEW = "rows enough for a train half and 2 windows"
 BETWEEN = "timestamp is between 1971-01-01 and now"
+ON_TIMELINE = "timestamp is not behind the end of the timeline, nor before 1971"
 # Faults of one table that leave each other alone are planted together: a validation costs a few tenths of a second.
 PLANTED: list[tuple[str, dict[str, Plant]]] = [
     ("raw_interactions", BAD_CELLS),
@@ -118,7 +122,11 @@ PLANTED: list[tuple[str, dict[str, Plant]]] = [
         },
     ),
     ("interactions", {"every split has engagements": lambda table: table[table["split"] != "validation"]}),
-    ("interactions", {BETWEEN: cell("timestamp", FUTURE), FEW: lambda table: table.head(3)}),
+    ("interactions", {ON_TIMELINE: cell("timestamp", FUTURE), FEW: lambda table: table.head(3)}),
+    (
+        "interactions",
+        {f"source_{BETWEEN}": cell("source_timestamp", FUTURE), f"source_{MISSING}": cell("source_timestamp", None, 1)},
+    ),
     (
         "split_bounds",
         {
@@ -136,8 +144,10 @@ PLANTED: list[tuple[str, dict[str, Plant]]] = [
         {
             "train_count is a count": cell("train_count", -1, 0),
             "slice is one of head, tail, cold": cell("slice", "lukewarm", 1),
-            "available_at is not in the future": cell("available_at", FUTURE, 2),
-            "first_engaged_at is between 1971-01-01 and now": cell("first_engaged_at", FUTURE, 3),
+            "available_at is not behind the end of the timeline": cell("available_at", FUTURE, 2),
+            "first_engaged_at is not behind the end of the timeline, nor before 1971": cell(
+                "first_engaged_at", FUTURE, 3
+            ),
             "one row per item_id": twice,
         },
     ),
@@ -183,6 +193,14 @@ def test_planted_faults_fail(storage: Storage, name: str, faults: dict[str, Plan
     result = validate(storage, name)
     assert not result["success"]
     assert set(faults) <= set(not_met(result))
+
+
+@pytest.mark.parametrize(("hour", "end"), [(0, "2020-05-03"), (23, "2020-05-03")])
+def test_leave_one_out_reaches_two_midnights_past_the_last_day(hour: int, end: str) -> None:
+    now = pd.Timestamp("2020-05-01") + pd.Timedelta(hour, "h")
+    limits = Limits.of(SplitConfig(kind="leave_one_out", windows=4), now)
+    assert (limits.now, limits.timeline_end, limits.windows) == (now, pd.Timestamp(end), 1)
+    assert Limits.of(SplitConfig(windows=4), now) == Limits(now, now, 4, 50)
 
 
 def test_failing_rows_are_kept_and_at_most_twenty(storage: Storage) -> None:

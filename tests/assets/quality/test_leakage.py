@@ -7,18 +7,20 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from assets.config import SplitConfig
 from assets.quality.leakage import RULES
 from assets.quality.split_tables import SplitTables, read_split_tables
 from tests.assets.quality.toy import CUTOFF, set_cell, write_dataset
 
 Plant = Callable[[SplitTables], tuple[SplitTables, set[str]]]
 LATE = pd.Timestamp("2001-01-20")
+SPLIT = SplitConfig(windows=2, tail_max_count=5)
 RULE = {rule.name: rule for rule in RULES}
 
 
 @pytest.fixture(scope="module")
 def tables(tmp_path_factory: pytest.TempPathFactory) -> SplitTables:
-    return read_split_tables(write_dataset(tmp_path_factory.mktemp("toy")), tail_max_count=5)
+    return read_split_tables(write_dataset(tmp_path_factory.mktemp("toy")), SPLIT)
 
 
 def edit(tables: SplitTables, name: str, row: int, column: str, value: object) -> SplitTables:
@@ -50,6 +52,10 @@ def overlapping_windows(tables: SplitTables) -> SplitTables:
     bounds = tables.split_bounds.copy()
     bounds.loc[bounds["window"] == 1, "starts_at"] -= pd.Timedelta(1, "us")
     return replace(tables, split_bounds=bounds)
+
+
+def moved_row(tables: SplitTables) -> SplitTables:
+    return edit(tables, "interactions", 0, "timestamp", tables.interactions["timestamp"].iloc[1])
 
 
 def row_in_both(tables: SplitTables) -> SplitTables:
@@ -92,6 +98,8 @@ PLANTED: dict[str, Callable[[SplitTables], SplitTables]] = {
     "train_within_bounds": train_row_in_validation,
     "test_within_window": wrong_window,
     "bounds_contiguous": overlapping_windows,
+    "times_as_recorded": moved_row,
+    "left_out_by_rule": lambda tables: replace(tables, split=SplitConfig(kind="leave_one_out")),
     "one_split_per_row": row_in_both,
     "user_histories_past": future_in("user_histories", "item_ids", "i5"),
     "item_histories_past": future_in("item_histories", "user_ids", "u3"),
@@ -144,9 +152,20 @@ def test_lists_of_different_lengths_are_found(tables: SplitTables) -> None:
 
 def test_equal_timestamps_are_not_strictly_earlier(tmp_path: Path) -> None:
     storage = write_dataset(tmp_path)
-    tables = read_split_tables(storage, tail_max_count=5)
+    tables = read_split_tables(storage, SPLIT)
     rows = tables.interactions
     twin = rows.iloc[[-1]].assign(user_id="u2", source_row=99)
     cases = pd.concat([tables.test_cases, tables.test_cases.iloc[[-1]].assign(user_id="u2", source_row=99)])
     both = replace(tables, interactions=pd.concat([rows, twin], ignore_index=True), test_cases=cases)
     assert RULE["cases_count_earlier"].find(both).empty
+
+
+def test_head_is_the_most_frequent_share_of_what_was_available(tables: SplitTables) -> None:
+    """i0..i4 are available before the cutoff, i5 is not. i0, i2, i4 have 6 engagements there, i1 and i3 have 5:
+    0.7 of five are 3.5, so four, and of i1 and i3 the smaller id."""
+    pareto = replace(tables, split=SplitConfig(head_rule="pareto", head_share=0.7))
+    right = tables.items.assign(slice=["head", "head", "head", "tail", "head", "cold"])
+    assert RULE["slice_of_train_count"].find(replace(pareto, items=right)).empty
+    wider = right.assign(slice=["head", "head", "head", "head", "head", "cold"])
+    found = RULE["slice_of_train_count"].find(replace(pareto, items=wider))
+    assert found[["item_id", "expected"]].to_numpy().tolist() == [["i3", "tail"]]

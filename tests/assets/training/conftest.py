@@ -4,6 +4,7 @@ import pytest
 
 from assets.storage import Storage
 from assets.stream import DatasetTables, load_tables
+from tests.models.contract import checkerboard_rows, other_future_rows, write_checkerboard
 from tests.support import interactions_frame, write_tables
 
 ROWS = [
@@ -38,3 +39,13 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Storage:
 @pytest.fixture(scope="session")
 def tables(storage: Storage) -> DatasetTables:
     return load_tables(storage)
+
+
+@pytest.fixture(scope="session")
+def board(tmp_path_factory: pytest.TempPathFactory) -> Storage:
+    return write_checkerboard(tmp_path_factory.mktemp("board"), checkerboard_rows())
+
+
+@pytest.fixture(scope="session")
+def other_future(tmp_path_factory: pytest.TempPathFactory) -> Storage:
+    return write_checkerboard(tmp_path_factory.mktemp("other-future"), other_future_rows())

@@ -14,13 +14,14 @@ from tests.assets.training.conftest import GENRES, ROWS
 from tests.support import interactions_frame, write_tables
 
 TINY = {"dim": 4, "max_epochs": 2}
+NETS = [name for name, entry in MODELS.items() if entry.kind == "net"]
 
 
 @pytest.fixture(scope="module")
 def result(tmp_path_factory: pytest.TempPathFactory) -> tuple[dg.ExecuteInProcessResult, Path]:
     root = tmp_path_factory.mktemp("assets")
     storage = write_tables(root, interactions_frame(ROWS), "2024-01-04", "2024-01-03", item_features={"genre": GENRES})
-    settings = Settings(home=root, dataset="toy", training={"hyper_parameters": {"sasrec": TINY, "two_tower": TINY}})
+    settings = Settings(home=root, dataset="toy", training={"hyper_parameters": dict.fromkeys(NETS, TINY)})
     return dg.materialize(ASSETS, resources={"storage": storage, "settings": settings}), root
 
 
@@ -48,7 +49,14 @@ def test_materializing_writes_a_checkpoint(result: tuple[dg.ExecuteInProcessResu
 def test_metadata(result: tuple[dg.ExecuteInProcessResult, Path], model: str) -> None:
     materialization = result[0].asset_materializations_for_node(f"{keys.TRAINING}__{model}")[0]
     metadata = {name: value.value for name, value in materialization.metadata.items()}
-    assert {"validation ndcg@10", "validation hr@10", "seconds", "epochs", "parameters"} <= set(metadata)
+    assert {
+        "validation ndcg@10",
+        "validation hr@10",
+        "validation log_likelihood",
+        "seconds",
+        "epochs",
+        "parameters",
+    } <= set(metadata)
     if MODELS[model].kind == "net":
         image = str(metadata["loss curve"]).split("base64,")[1].rstrip(")")
         assert base64.b64decode(image).startswith(b"\x89PNG")

@@ -1,135 +1,362 @@
-"""Batches against a slow reading of the same engagements."""
+"""Targets and batches against slow readings of the same engagements."""
 
 from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from assets.stream import PADDING, DatasetTables, EngagementStream
-from assets.training.batches import PairBatches, SequenceBatches, Sequences
+from assets.stream import PADDING, DatasetTables
+from assets.training.batches import Draws, TimedBatches, TimedTargets
 from assets.training.encoding import Encodings, Universe
-from assets.training.negatives import NoNegatives, SharedNegatives, log_frequencies
+from assets.training.negatives import inverse_frequency, rebalanced
+from assets.training.refresh import Refresher, TrendPreset
+from models.base import ItemInputs, TrainBatch
+from tests.assets.training import slow
+from tests.assets.training.slow import DAY, LATE, START, random_tables, tables_of
 
-NONE = NoNegatives(torch.zeros(0))
+TREND = TrendPreset(half_life_days=2.0, smoothing=0.5)
+QUALIFIED, HISTORY, ITEM_HISTORY, BATCH = 20, 6, 3, 17
+NONE = Draws("none", 0, 0.75, 4)
+DRAWS = {
+    "none": NONE,
+    "shared": Draws("shared", 9, 0.75, 4),
+    "each": Draws("each", 0, 0.5, 4),
+    "targets": Draws("targets", 0, 0.75, 4),
+}
 
 
-def random_stream(seed: int, events: int = 300, users: int = 7, items: int = 11) -> EngagementStream:
-    """Many equal timestamps, also within a user."""
-    generator = np.random.default_rng(seed)
-    times = np.sort(generator.integers(0, 60, events)).astype("datetime64[s]").astype("datetime64[us]")
-    values = np.ones(events, np.float32)
-    return EngagementStream(
-        generator.integers(0, users, events), generator.integers(0, items, events), times, values, users + 1, items
+def source(
+    tables: DatasetTables,
+    draws: Draws = NONE,
+    length: int = HISTORY,
+    batch_size: int = BATCH,
+    seed: int = 0,
+    encodings: Encodings | None = None,
+) -> TimedBatches:
+    """Batches of all engagements of ``tables``."""
+    encodings = Encodings.fit(tables, tables.stream, QUALIFIED) if encodings is None else encodings
+    universe = Universe.encode(encodings, tables)
+    refresher = Refresher(universe, tables.cutoff, ITEM_HISTORY, TREND)
+    return TimedBatches(tables.stream, tables.catalog, refresher, draws, length, batch_size, seed)
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 1000])
+@pytest.mark.parametrize("length", [1, 2, 5, 12, 400])
+def test_targets_and_their_windows(length: int, batch_size: int) -> None:
+    tables = random_tables(1)
+    stream = tables.stream
+    data = TimedTargets.build(stream, tables.catalog, length, batch_size)
+    expected = dict(slow.targets(tables))
+    assert len(expected) < len(stream)
+    assert sorted(data.targets.tolist()) == sorted(expected)
+    for row, start in enumerate(data.starts):
+        inside = range(data.offsets[row], data.offsets[row + 1])
+        for target, position in ((data.targets[at], data.positions[at]) for at in inside):
+            one = expected[target]
+            read = stream.items[stream.by_user[start : start + position]].tolist()
+            assert read == slow.window(slow.user_history(stream, one.user, one.at), length)
+            assert stream.users[stream.by_user[start]] == one.user
+        assert data.lengths[row] == data.positions[list(inside)].max()
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 1000])
+def test_groups_are_of_one_day_and_as_few_and_equal_as_can_be(batch_size: int) -> None:
+    tables = random_tables(1)
+    data = TimedTargets.build(tables.stream, tables.catalog, 5, batch_size)
+    expected = slow.targets(tables)
+    days = Counter(one.refresh for _, one in expected)
+    sizes: dict[np.datetime64, list[int]] = {}
+    in_order = []
+    for group, refresh in enumerate(data.refreshes):
+        windows = data.group_offsets[group : group + 2]
+        members = sorted(data.targets[data.offsets[windows[0]] : data.offsets[windows[1]]].tolist())
+        assert {dict(expected)[member].refresh for member in members} == {refresh}
+        sizes.setdefault(refresh, []).append(len(members))
+        in_order += members
+    assert in_order == [position for position, _ in expected]
+    assert {day: sum(parts) for day, parts in sizes.items()} == days
+    for parts in sizes.values():
+        assert len(parts) == -(-sum(parts) // batch_size)
+        assert max(parts) - min(parts) <= 1
+
+
+def test_a_window_serves_all_its_targets_of_a_group() -> None:
+    """A window is encoded once, however many targets read it."""
+    tables = random_tables(1)
+    data = TimedTargets.build(tables.stream, tables.catalog, 8, 1000)
+    group = np.repeat(np.arange(len(data)), np.diff(data.group_offsets))
+    users = tables.stream.users[tables.stream.by_user[data.starts]]
+    windows = list(zip(group.tolist(), users.tolist(), data.starts.tolist(), strict=True))
+    assert len(set(windows)) == len(windows) < len(data.targets)
+
+
+def test_an_item_that_joins_the_catalog_on_a_day_is_no_target_of_that_day() -> None:
+    rows = [("ann", "a", "2024-03-01T00:00:00"), ("ann", "b", "2024-03-01T05:00:00")]
+    rows += [
+        ("bob", "b", "2024-03-01T06:00:00"),
+        ("bob", "a", "2024-03-01T07:00:00"),
+        ("cat", "b", "2024-03-02T00:00:00"),
+    ]
+    tables = tables_of(rows)
+    # a is there from midnight on, b comes at five: a's own first engagement counts, the first two of b do not.
+    assert sorted(TimedTargets.build(tables.stream, tables.catalog, 5, 9).targets.tolist()) == [0, 3, 4]
+
+
+def test_nothing_to_train_on_is_an_error() -> None:
+    tables = tables_of([("ann", "a", "2024-03-01T05:00:00"), ("ann", "a", "2024-03-02T05:00:00")])
+    with pytest.raises(ValueError, match="nothing to train on"):
+        TimedTargets.build(tables.stream, tables.catalog, 5, 9)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A target of a batch as universe rows: what is known of its user, and what is no candidate for it."""
+
+    user: int
+    history: tuple[int, ...]
+    item: int
+    seen: frozenset[int]
+
+
+def slow_target(tables: DatasetTables, one: slow.Engagement, length: int, candidates: set[int]) -> Target:
+    history = slow.user_history(tables.stream, one.user, one.at)
+    read = slow.window(history, length) if length else []
+    return Target(one.user, tuple(read), one.item, frozenset(history) & candidates)
+
+
+def decoded_targets(batch: TrainBatch, rows: list[int]) -> list[Target]:
+    """Every id of the encodings is a universe row and 1, since all users are known."""
+    assert len(batch.target_rows) == len(batch.target_positions) == len(batch.targets)
+    found = []
+    for target, (row, position, item) in enumerate(
+        zip(batch.target_rows.tolist(), batch.target_positions.tolist(), batch.targets.tolist(), strict=True)
+    ):
+        history = batch.users.history[row].tolist()
+        filled = int(batch.users.lengths[row])
+        assert PADDING not in history[:filled]
+        assert set(history[filled:]) <= {PADDING}
+        assert position <= filled
+        seen = batch.seen_items[batch.seen_targets == target].tolist()
+        read = tuple(rows[one] for one in history[:position])
+        found.append(Target(int(batch.users.ids[row]) - 1, read, rows[item], frozenset(rows[one] for one in seen)))
+    return found
+
+
+def universe_rows(tables: DatasetTables, items: ItemInputs) -> list[int]:
+    """Universe row of each of a batch's items; those of the tests' encodings are all known."""
+    ids = sorted(tables.catalog.item_ids[np.unique(tables.stream.items)])
+    names = tables.catalog.item_ids.tolist()
+    return [names.index(ids[identifier - 1]) for identifier in items.ids.tolist()]
+
+
+def groups(batches: TimedBatches) -> Iterator[tuple[int, np.datetime64, TrainBatch]]:
+    for group in range(len(batches)):
+        yield group, batches.groups.refreshes[group], batches.batch(group)
+
+
+@pytest.mark.parametrize("length", [0, HISTORY, 400])
+@pytest.mark.parametrize("kind", list(DRAWS))
+def test_targets_know_what_was_known_at_them(kind: str, length: int) -> None:
+    tables = random_tables(2)
+    found: Counter[Target] = Counter()
+    expected: Counter[Target] = Counter()
+    positions = slow.targets(tables)
+    batches = source(tables, DRAWS[kind], length)
+    for group, refresh, batch in groups(batches):
+        rows = universe_rows(tables, batch.items)
+        one = decoded_targets(batch, rows)
+        found.update(one)
+        candidates = set(rows[: batch.candidates])
+        chosen = slice(*batches.groups.offsets[batches.groups.group_offsets[group : group + 2]])
+        engaged = [dict(positions)[position] for position in batches.groups.targets[chosen].tolist()]
+        assert {each.refresh for each in engaged} == {refresh}
+        assert [target.item for target in one] == [each.item for each in engaged]
+        expected.update(slow_target(tables, each, length, candidates) for each in engaged)
+        assert all(target.item in candidates and target.item not in target.seen for target in one)
+    assert found == expected
+    assert sum(found.values()) == len(positions)
+    assert any(len(target.history) > 3 for target in found) or not length
+    assert any(target.seen for target in found)
+
+
+@pytest.mark.parametrize("kind", list(DRAWS))
+def test_items_are_what_is_needed_candidates_first(kind: str) -> None:
+    tables = random_tables(2)
+    only_in_histories = 0
+    for _, refresh, batch in groups(source(tables, DRAWS[kind])):
+        rows = universe_rows(tables, batch.items)
+        available = [row for row, at in enumerate(tables.catalog.available_at) if at <= refresh]
+        drawn = {*batch.targets.tolist(), *batch.negatives.tolist()}
+        expected = available if kind == "none" else sorted(rows[one] for one in drawn)
+        assert rows[: batch.candidates] == expected
+        assert set(expected) <= set(available)
+        histories = {rows[one] for one in batch.users.history.flatten().tolist() if one != PADDING}
+        assert sorted(rows[batch.candidates :]) == sorted(histories - set(expected))
+        only_in_histories += len(set(rows[batch.candidates :]) - set(available))
+    assert only_in_histories > 0  # taken earlier on the very day it appeared
+
+
+def test_items_are_read_as_of_the_refresh() -> None:
+    tables = random_tables(2)
+    stream = tables.stream
+    batches = source(tables)
+    people = np.bincount(stream.users) >= QUALIFIED
+    qualified = {int(user): number for number, user in enumerate(np.flatnonzero(people), start=1)}
+    assert 0 < len(qualified) < len(people)
+    longest = 0
+    for _, refresh, batch in groups(batches):
+        items, rows = batch.items, universe_rows(tables, batch.items)
+        assert items.counts.tolist() == [slow.count(stream, row, refresh) for row in rows]
+        trend = [slow.log_trend(stream, row, refresh, TREND.half_life_days, TREND.smoothing) for row in rows]
+        assert items.log_trend.tolist() == pytest.approx(trend, rel=1e-5)
+        histories = [items.history_users[items.history_rows == row].tolist() for row in range(len(rows))]
+        assert histories == [slow.item_history(stream, row, refresh, qualified, ITEM_HISTORY) for row in rows]
+        assert (items.history_rows.diff() >= 0).all()
+        assert items.features["genre"].tolist() == batches.universe.item_features["genre"][rows].tolist()
+        longest = max(longest, *(len(history) for history in histories))
+    assert longest == ITEM_HISTORY
+
+
+def test_users_carry_their_features() -> None:
+    tables = random_tables(2)
+    batches = source(tables)
+    for _, _, batch in groups(batches):
+        people = (batch.users.ids - 1).tolist()
+        assert batch.users.features["city"].tolist() == batches.universe.user_features["city"][people].tolist()
+
+
+def test_unknown_ids_are_oov_in_batches() -> None:
+    """Encodings of two days: what came later has no id and still is a target with its features."""
+    tables = random_tables(2)
+    encodings = Encodings.fit(tables, tables.stream.before(START + 2 * DAY), QUALIFIED)
+    known = set(encodings.items.ids)
+    targets = [tables.catalog.item_ids[one.item] for _, one in slow.targets(tables)]
+    found = [batch.items.ids[batch.targets].tolist() for _, _, batch in groups(source(tables, encodings=encodings))]
+    oov = sum(identifier == 0 for ids in found for identifier in ids)
+    assert oov == sum(name not in known for name in targets) > 0
+
+
+@pytest.mark.parametrize(("kind", "power"), [("shared", 0.75), ("each", 0.5)])
+def test_negatives_are_drawn_from_the_catalog_by_the_stated_probability(kind: str, power: float) -> None:
+    tables = random_tables(2)
+    for _, refresh, batch in groups(source(tables, DRAWS[kind])):
+        rows = universe_rows(tables, batch.items)
+        available = [row for row, at in enumerate(tables.catalog.available_at) if at <= refresh]
+        assert {rows[one] for one in batch.negatives.tolist()} <= set(available)
+        weights = {row: (slow.count(tables.stream, row, refresh) + 1) ** power for row in available}
+        expected = [weights.get(row, 0.0) / sum(weights.values()) for row in rows]
+        assert batch.log_q.exp().tolist() == pytest.approx(expected, rel=1e-5)
+        if kind == "each":
+            assert (batch.negatives != batch.targets).all()
+        else:
+            assert len(batch.negatives) == DRAWS[kind].count
+
+
+def test_shared_negatives_follow_log_q() -> None:
+    batches = source(random_tables(2), Draws("shared", 40_000, 0.75, 4))
+    batch = batches.batch(len(batches) - 1)
+    share = torch.bincount(batch.negatives, minlength=len(batch.items)) / 40_000
+    torch.testing.assert_close(share, batch.log_q.exp(), atol=0.01, rtol=0)
+
+
+def test_in_batch_negatives_are_corrected_by_the_targets_share_of_training() -> None:
+    tables = random_tables(2)
+    stream = tables.stream
+    for _, _, batch in groups(source(tables, DRAWS["targets"])):
+        rows = [universe_rows(tables, batch.items)[target] for target in batch.targets.tolist()]
+        expected = [slow.count(stream, row, tables.cutoff) / len(stream) for row in rows]
+        assert batch.log_q[batch.targets].exp().tolist() == pytest.approx(expected)
+        assert len(batch.negatives) == 0
+
+
+def test_nothing_is_drawn_for_the_full_softmax() -> None:
+    for _, _, batch in groups(source(random_tables(2))):
+        assert batch.negatives.shape == batch.log_q.shape == (0,)
+
+
+def test_rebalanced_and_reversed_are_drawn_by_train_frequency() -> None:
+    """The distributions are tested with the draws; here, that the counts are those of the targets' items."""
+    tables = random_tables(2)
+    batches = source(tables, seed=5)
+    generator = torch.Generator().manual_seed(5)
+    for _, _, batch in groups(batches):
+        rows = universe_rows(tables, batch.items)
+        counts = np.array([slow.count(tables.stream, rows[one], tables.cutoff) for one in batch.targets.tolist()])
+        assert torch.equal(batch.rebalanced, rebalanced(counts, 4, generator))
+        assert torch.equal(batch.reversed, inverse_frequency(counts, generator))
+
+
+WHOLE_TRAINING = {"rebalanced", "reversed"}
+"""Weights of the loss, by engagements in all of training; no vector is made from them."""
+
+
+@pytest.mark.parametrize("kind", ["none", "shared", "each"])
+def test_the_future_reaches_no_batch(kind: str) -> None:
+    """Other engagements from the third day on: the batches of the first two days and all items at its refresh stay."""
+    tables, instant = random_tables(2), START + 2 * DAY
+    stream = tables.stream
+    past = len(stream.before(instant))
+    rows = [
+        (tables.users["user_id"][one.user], tables.catalog.item_ids[one.item], str(one.at))
+        for one in slow.engagements(stream)
+    ]
+    turned = [(user, item, at) for (user, item, _), (_, _, at) in zip(rows[past:][::-1], rows[past:], strict=True)]
+    other = tables_of(rows[:past] + turned)
+    other = DatasetTables(other.stream, tables.catalog, other.users, other.interactions, tables.cutoff, tables.cutoff)
+    assert not np.array_equal(other.stream.items, stream.items)
+    encodings = Encodings.fit(tables, tables.stream, QUALIFIED)
+    one, two = (source(each, DRAWS[kind], encodings=encodings) for each in (tables, other))
+    early = [group for group, refresh in enumerate(one.groups.refreshes) if refresh < instant]
+    assert early
+    for group in early:
+        assert_equal(one.batch(group), two.batch(group), WHOLE_TRAINING)
+    every = np.arange(stream.n_items)
+    assert_equal(
+        one.refresher.inputs(every, stream.before(instant), instant, one.item_histories),
+        two.refresher.inputs(every, other.stream.before(instant), instant, two.item_histories),
+        set(),
     )
 
 
-def pairs_of(batch_source: SequenceBatches) -> Counter[tuple[tuple[int, ...], int]]:
-    """(history as the encoder sees it at the target's position, target) of one epoch."""
-    found: Counter[tuple[tuple[int, ...], int]] = Counter()
-    for batch in batch_source:
-        for row, position, target in zip(batch.target_rows, batch.target_positions, batch.targets, strict=True):
-            history = batch.history[row, :position].tolist()
-            assert PADDING not in history
-            found[(tuple(history), int(target))] += 1
-    return found
+def assert_equal(one: Any, other: Any, without: set[str]) -> None:
+    """Equal field by field, tensors and what is made of them."""
+    for field in (field for field in fields(one) if field.name not in without):
+        left, right = getattr(one, field.name), getattr(other, field.name)
+        if isinstance(left, dict):
+            assert {name: value.tolist() for name, value in left.items()} == {n: v.tolist() for n, v in right.items()}
+        elif isinstance(left, torch.Tensor):
+            assert torch.equal(left, right), field.name
+        elif isinstance(left, int):
+            assert left == right, field.name
+        else:
+            assert_equal(left, right, without)
 
 
-def slow_pairs(stream: EngagementStream) -> Counter[tuple[tuple[int, ...], int]]:
-    found: Counter[tuple[tuple[int, ...], int]] = Counter()
-    for event in range(len(stream)):
-        earlier = [
-            int(stream.items[other]) + 1
-            for other in range(len(stream))
-            if stream.users[other] == stream.users[event] and stream.timestamps[other] < stream.timestamps[event]
-        ]
-        found[(tuple(earlier), int(stream.items[event]) + 1)] += 1
-    return found
-
-
-def sequences(stream: EngagementStream, length: int) -> Sequences:
-    return Sequences.build(stream, np.arange(stream.n_items) + 1, length)
-
-
-def test_every_target_once_with_its_whole_strictly_earlier_history() -> None:
-    stream = random_stream(0)
-    batches = SequenceBatches(sequences(stream, 400), NONE, batch_size=40, seed=1)
-    assert pairs_of(batches) == slow_pairs(stream)
-
-
-@pytest.mark.parametrize("length", [1, 2, 5, 8, 20])
-def test_long_histories_keep_their_latest_half_window_at_least(length: int) -> None:
-    stream = random_stream(1)
-    found = pairs_of(SequenceBatches(sequences(stream, length), NONE, batch_size=40, seed=1))
-    whole = slow_pairs(stream)
-    assert sum(found.values()) == sum(whole.values()) == len(stream)
-    assert max(len(history) for history, _ in found) == length
-    ends = Counter((history[-1:], target) for history, target in whole.elements())
-    assert Counter((history[-1:], target) for history, target in found.elements()) == ends
-    by_end: dict[tuple[tuple[int, ...], int], list[tuple[int, ...]]] = {}
-    for history, target in whole:
-        by_end.setdefault((history[-1:], target), []).append(history)
-    for history, target in found:
-        candidates = by_end[(history[-1:], target)]
-        cut = [one for one in candidates if one[len(one) - len(history) :] == history]
-        assert any(len(one) == len(history) or len(history) > length - max(1, length // 2) for one in cut)
-
-
-def test_batches_hold_windows_of_like_length_and_about_the_stated_targets() -> None:
-    stream = random_stream(2, events=2000, users=300)
-    batches = SequenceBatches(sequences(stream, 50), NONE, batch_size=100, seed=0)
-    seen = list(batches)
-    assert len(seen) == len(batches) == 20
-    assert max(len(batch.targets) for batch in seen) < 130
-    padding = sum(int((batch.history == PADDING).sum()) for batch in seen)
-    assert padding < 0.1 * sum(batch.history.numel() for batch in seen)
-
-
-def test_epochs_differ_and_seeds_repeat() -> None:
-    stream = random_stream(3)
-    sampler = SharedNegatives(log_frequencies(np.arange(12), 0.75), 16)
+def test_an_epoch_is_every_group_once_in_a_new_order_that_the_seed_decides() -> None:
+    tables = random_tables(2)
 
     def epochs(seed: int) -> list[list[list[int]]]:
-        source = SequenceBatches(sequences(stream, 10), sampler, 50, seed)
-        return [[batch.targets.tolist() + batch.negatives.tolist() for batch in source] for _ in range(2)]
+        batches = source(tables, DRAWS["shared"], seed=seed)
+        return [[batch.items.ids[batch.negatives].tolist() for batch in batches] for _ in range(2)]
 
-    one, other = epochs(4), epochs(4)
-    assert one == other
+    one = epochs(4)
+    assert one == epochs(4) != epochs(5)
     assert one[0] != one[1]
-    assert one != epochs(5)
+    batches = source(tables)
+    orders = [[tuple(batch.items.ids[batch.targets].tolist()) for batch in batches] for _ in range(2)]
+    assert [len(order) for order in orders] == [len(batches)] * 2
+    assert orders[0] != orders[1]
+    assert Counter(orders[0]) == Counter(orders[1])
 
 
-def pair_batches(tables: DatasetTables, batch_size: int, seed: int = 0) -> PairBatches:
-    encodings = Encodings.fit(tables, tables.stream)
-    return PairBatches(tables.stream, encodings, Universe.encode(encodings, tables), batch_size, seed)
-
-
-def test_pairs_are_grouped_in_time_and_complete(tables: DatasetTables) -> None:
-    source = pair_batches(tables, batch_size=5)
-    stream = tables.stream
-    expected = [(user + 1, item + 1) for user, item in zip(stream.users.tolist(), stream.items.tolist(), strict=True)]
-    epoch = [list(zip(batch.user_ids.tolist(), batch.item_ids.tolist(), strict=True)) for batch in source]
-    assert len(source) == 3
-    assert [len(group) for group in epoch] == [4, 4, 4]
-    assert all(group in [expected[0:4], expected[4:8], expected[8:12]] for group in epoch)
-    assert sorted(pair for group in epoch for pair in group) == sorted(expected)
-
-
-def test_pairs_carry_log_frequencies_and_features(tables: DatasetTables) -> None:
-    batch = pair_batches(tables, batch_size=50).batch(np.array([0, 3]))
-    stream = tables.stream
-    items = stream.items[[0, 3]]
-    counts = np.bincount(stream.items)
-    assert batch.log_q.exp().tolist() == pytest.approx((counts[items] / len(stream)).tolist())
-    universe = Universe.encode(Encodings.fit(tables, stream), tables)
-    assert batch.item_features["genre"].tolist() == universe.item_features["genre"][items].tolist()
-    assert batch.user_features["city"].tolist() == universe.user_features["city"][stream.users[[0, 3]]].tolist()
-
-
-def test_groups_come_in_another_order_each_epoch(tables: DatasetTables) -> None:
-    source = pair_batches(tables, batch_size=1, seed=3)
-    epochs = [[batch.item_ids.item() for batch in source] for _ in range(2)]
-    assert epochs[0] != epochs[1]
-    assert sorted(epochs[0]) == sorted(epochs[1])
-    again = pair_batches(tables, batch_size=1, seed=3)
-    assert [batch.item_ids.item() for batch in again] == epochs[0]
+def test_late_and_early_items() -> None:
+    """The tables do hold what the tests above are about."""
+    tables = random_tables(2)
+    names = tables.catalog.item_ids.tolist()
+    late = [one for one in slow.engagements(tables.stream) if one.item == names.index(LATE)]
+    assert late[0].at < tables.catalog.available_at[names.index(LATE)]
+    assert len(slow.targets(tables)) < len(tables.stream)

@@ -8,7 +8,7 @@ import torch
 
 from assets.config import Settings
 from assets.idmap import IdMap
-from assets.storage import Storage, write_json
+from assets.storage import Storage, write_json, write_parquet
 from assets.stream import DatasetTables, load_tables
 from assets.training.checkpoints import (
     CheckpointError,
@@ -19,10 +19,11 @@ from assets.training.checkpoints import (
     tables_version,
 )
 from assets.training.train import Trained, train
+from assets.transforms.export import TablesError, verify_tables
 from tests.assets.training.conftest import ROWS
-from tests.support import interactions_frame, write_tables
+from tests.support import interactions_frame, write_manifest, write_tables
 
-TINY = {"dim": 4, "max_epochs": 2, "hidden": 4, "feature_dim": 2}
+TINY = {"dim": 4, "max_epochs": 2, "items.hidden": 4, "items.feature_dim": 2, "users.hidden": 4, "users.feature_dim": 2}
 
 
 @pytest.fixture(scope="module")
@@ -55,10 +56,16 @@ def test_manifest_says_where_the_weights_come_from(saved: Storage, trained: Trai
         "validation_start": "2024-01-03T00:00:00.000000",
     }
     assert manifest["data_version"] == tables_version(saved)
-    assert set(manifest["metrics"]["validation"]) == {"ndcg@10", "hr@10"}
+    assert set(manifest["metrics"]["validation"]) == {"ndcg@10", "hr@10", "log_likelihood"}
     assert len(manifest["history"]["fit"]) >= trained.best_epoch == len(manifest["history"]["refit"])
     assert "torch" in manifest["libraries"]
-    assert manifest["id_maps"]["items"]["ids"] == 5
+    assert {name: entry["ids"] for name, entry in manifest["id_maps"].items()} == {
+        "users": 3,
+        "items": 5,
+        "history_users": 0,  # nobody has ten engagements
+        "user_feature-city": 1,
+        "item_feature-genre": 3,
+    }
     assert manifest["weights"]["sha256"][:16] in manifest["weights"]["file"]
 
 
@@ -119,19 +126,19 @@ def test_what_is_wrong_is_named(saved: Storage, pattern: str, damage: Callable[[
 
 def test_other_tables_are_refused(saved: Storage) -> None:
     tables = load_tables(saved)
-    write_json(saved.tables / "manifest.json", {"version": "f" * 64})
-    with pytest.raises(CheckpointError, match="the tables are now ffffffffffff: materialize training/two_tower again"):
+    write_parquet(saved.table("interactions"), saved.read_table("interactions").assign(value=2.0))
+    write_manifest(saved)
+    message = f"the tables are now {tables_version(saved)[:12]}: materialize training/two_tower again"
+    with pytest.raises(CheckpointError, match=message):
         load_recommender(saved, "two_tower", 3, tables)
 
 
-def test_version_is_the_exports_or_the_files(saved: Storage, tmp_path: Path) -> None:
-    first = tables_version(saved)
-    interactions = saved.read_table("interactions").assign(value=2.0)
-    interactions.to_parquet(saved.table("interactions"))
-    assert tables_version(saved) != first
-    write_json(saved.tables / "manifest.json", {"version": "abc"})
-    assert tables_version(saved) == "abc"
-    with pytest.raises(FileNotFoundError, match="materialize transforms/tables first"):
+def test_the_version_is_that_of_one_whole_export(saved: Storage, tmp_path: Path) -> None:
+    assert tables_version(saved) == verify_tables(saved)["version"]
+    write_parquet(saved.table("interactions"), saved.read_table("interactions").assign(value=2.0))
+    with pytest.raises(TablesError, match="is not the table its manifest names: materialize transforms/tables again"):
+        tables_version(saved)
+    with pytest.raises(TablesError, match="materialize transforms/tables"):
         tables_version(Storage(tmp_path, "nothing"))
 
 

@@ -7,11 +7,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from assets.stream import EngagementStream
-from assets.training.encoding import Encodings, Universe
 from assets.training.loop import fit, resolve_device, seeded
 from assets.training.presets import FitPreset
-from models.base import Features, Movable, Net, NetConfig, UserInputs
+from models.base import ItemInputs, Movable, Net, UserInputs
+from models.registry import NETS
 
 
 class Line(Net):
@@ -20,15 +19,19 @@ class Line(Net):
     def __init__(self) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(1))
+        self.begun: list[tuple[int, int]] = []
 
-    def item_vectors(self, item_ids: Tensor, item_features: Features) -> Tensor:
-        return self.weight.expand(len(item_ids), 1)
+    def item_vectors(self, items: ItemInputs) -> Tensor:
+        raise NotImplementedError
 
-    def user_vectors(self, batch: UserInputs) -> Tensor:
-        return torch.ones(len(batch.user_ids), 1)
+    def user_vectors(self, users: UserInputs, items: Tensor) -> Tensor:
+        raise NotImplementedError
 
-    def loss(self, batch: "Scale") -> Tensor:
+    def loss(self, batch: "Scale") -> Tensor:  # type: ignore[override]
         return -(self.weight * batch.value).sum()
+
+    def begin_epoch(self, epoch: int, planned: int) -> None:
+        self.begun.append((epoch, planned))
 
 
 class Scale(Movable):
@@ -51,17 +54,8 @@ class Source:
         yield Scale(self.value)
 
 
-class LinePreset(FitPreset):
-    max_epochs: int = 6
-    patience: int = 2
-    learning_rate: float = 0.5
-    net: NetConfig = NetConfig()
-
-    def batches(self, known: EngagementStream, encodings: Encodings, universe: Universe, seed: int) -> Source:
-        return Source()
-
-
-PRESET = LinePreset()
+PRESET = FitPreset(max_epochs=6, patience=2, learning_rate=0.5, net=NETS["sasrec"])
+"""Of the net, nothing is read here."""
 
 
 def test_stops_early_and_returns_the_best_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,6 +100,13 @@ def test_the_rate_falls_by_the_planned_epochs() -> None:
     assert short.weight.item() == weights[3]
     steps = np.diff([0.0, *weights])
     assert steps == pytest.approx(steps[0] * np.array([6, 5, 4, 3, 2, 1]) / 6, rel=0.05)
+
+
+def test_the_net_is_told_each_epoch_and_the_planned_number() -> None:
+    """Schedules go by the plan, so that a refit of fewer epochs repeats the fit's."""
+    net = Line()
+    fit(net, Source(), PRESET, "cpu", 3)
+    assert net.begun == [(1, 6), (2, 6), (3, 6)]
 
 
 def test_a_loss_that_is_not_finite_stops_training() -> None:

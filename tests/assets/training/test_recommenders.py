@@ -1,54 +1,82 @@
 """Every registered model under the contract suite."""
 
-from typing import ClassVar
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
 import numpy as np
+import pytest
 
+from assets.training.presets import PRESETS
 from assets.training.registry import MODELS
-from tests.models.contract import CountingContract, PersonalisedContract, RecommenderContract
+from tests.models.contract import CountingContract, InductiveContract, PersonalisedContract
 from tests.support import Row
 
-SMALL = {"dim": 16, "learning_rate": 0.02, "batch_size": 128, "max_epochs": 12, "patience": 12, "dropout": 0.0}
 DAY = np.timedelta64(1, "D")
+COUNTING = ("popularity", "recent_popularity", "decayed_popularity")
+FIT: Final = {"dim": 16, "learning_rate": 0.005, "batch_size": 128, "max_epochs": 5, "patience": 5, "negatives": 32}
+PARTS: Final = {"users.layers": 1, "users.history_length": 8, "users.hidden": 16, "users.dropout": 0.0}
+ITEM_PARTS: Final = {"items.heads": 2, "items.history_length": 6, "items.self_attention": 0.5, "items.user_std": 0.5}
+"""Small parts, for towers that have them, be it inside another tower; an item's users weigh much from the start."""
 
 
-class TestTwoTower(PersonalisedContract):
-    model = "two_tower"
-    hyper_parameters = SMALL
+def names(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for name, value in values.items():
+        yield prefix + name
+        if isinstance(value, dict):
+            yield from names(value, f"{prefix}{name}.")
 
 
-class TestSASRec(PersonalisedContract):
-    model = "sasrec"
-    hyper_parameters: ClassVar = {**SMALL, "history_length": 8, "negatives": 64}
+def small(model: str) -> dict[str, Any]:
+    known = set(names(PRESETS[model].model_dump()["net"]))
+    parts = {**PARTS, **ITEM_PARTS}
+    inside = {path.replace(".", ".inner.", 1): value for path, value in parts.items()}
+    return {**FIT, **{path: value for path, value in {**parts, **inside}.items() if path in known}}
 
 
+def is_inductive(model: str) -> bool:
+    return any(name.endswith("history_length") for name in names(PRESETS[model].model_dump()["net"]["items"]))
+
+
+NETS = [name for name, entry in MODELS.items() if entry.kind == "net"]
+
+
+@pytest.mark.parametrize("world", [name for name in NETS if not is_inductive(name)], indirect=True)
+class TestNets(PersonalisedContract):
+    @classmethod
+    def hyper_parameters(cls, model: str) -> Mapping[str, Any]:
+        return small(model)
+
+
+@pytest.mark.parametrize("world", [name for name in NETS if is_inductive(name)], indirect=True)
+class TestInductiveNets(InductiveContract):
+    @classmethod
+    def hyper_parameters(cls, model: str) -> Mapping[str, Any]:
+        return small(model)
+
+
+@pytest.mark.parametrize("world", ["popularity"], indirect=True)
 class TestPopularity(CountingContract):
-    model = "popularity"
-
     def expected_count(self, item: str, rows: list[Row], instant: np.datetime64, cutoff: np.datetime64) -> float:
         return sum(one == item and np.datetime64(time) < min(instant, cutoff) for _, one, time in rows)
 
 
+@pytest.mark.parametrize("world", ["recent_popularity"], indirect=True)
 class TestRecentPopularity(CountingContract):
-    model = "recent_popularity"
-    hyper_parameters: ClassVar = {"days": 4}
+    @classmethod
+    def hyper_parameters(cls, model: str) -> Mapping[str, Any]:
+        return {"days": 4}
 
     def expected_count(self, item: str, rows: list[Row], instant: np.datetime64, cutoff: np.datetime64) -> float:
         return sum(one == item and instant - 4 * DAY <= np.datetime64(time, "us") < instant for _, one, time in rows)
 
 
+@pytest.mark.parametrize("world", ["decayed_popularity"], indirect=True)
 class TestDecayedPopularity(CountingContract):
-    model = "decayed_popularity"
-
     def expected_count(self, item: str, rows: list[Row], instant: np.datetime64, cutoff: np.datetime64) -> float:
         ages = [(instant - np.datetime64(time, "us")) / DAY for _, one, time in rows if one == item]
         return sum(0.5 ** (age / 3) for age in ages if age > 0)
 
 
 def test_every_registered_model_is_under_the_contract() -> None:
-    tested = {
-        one.model
-        for one in globals().values()
-        if isinstance(one, type) and issubclass(one, RecommenderContract) and hasattr(one, "model")
-    }
-    assert tested == set(MODELS)
+    assert {*NETS, *COUNTING} == set(MODELS)
+    assert any(is_inductive(name) for name in NETS)

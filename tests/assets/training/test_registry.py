@@ -3,9 +3,8 @@ import sys
 
 import pytest
 
-from assets.config import ConfigError, Settings, TrainingConfig
-from assets.training.counting import CountAll, CountRecent
-from assets.training.presets import PRESETS, FitPreset, SASRecPreset, preset
+from assets.config import ConfigError, Settings
+from assets.training.presets import PRESETS, FitPreset
 from assets.training.registry import DEFAULT_ROSTER, MODELS, roster
 from models.registry import NETS
 
@@ -24,35 +23,6 @@ def test_roster_defaults_and_validates() -> None:
         roster(Settings(models=("sasrek",)))
     with pytest.raises(ConfigError, match="listed twice"):
         roster(Settings(models=("sasrec", "sasrec")))
-
-
-def test_overrides_reach_optimisation_and_net() -> None:
-    training = TrainingConfig(hyper_parameters={"sasrec": {"learning_rate": 0.5, "dim": 32}}, max_epochs=2)
-    config = preset("sasrec", training)
-    assert isinstance(config, SASRecPreset)
-    assert (config.learning_rate, config.net.dim, config.max_epochs) == (0.5, 32, 2)
-    assert config.net.layers == PRESETS["sasrec"].net.layers
-    assert preset("popularity", training) == CountAll()
-    assert preset("recent_popularity", TrainingConfig(hyper_parameters={"recent_popularity": {"days": 3}})) == (
-        CountRecent(days=3)
-    )
-
-
-@pytest.mark.parametrize(
-    ("overrides", "message"),
-    [
-        (
-            {"sasrec": {"depth": 3}},
-            r"hyper_parameters.sasrec.depth: no such hyper-parameter; known: .*dim.*lear",
-        ),
-        ({"sasrec": {"dim": 0}}, r"hyper_parameters.sasrec: net.dim: Input should be greater"),
-        ({"sasrek": {"dim": 3}}, r"hyper_parameters.sasrek: no such model; known: .*sasrec"),
-        ({"sasrec": {"net": {}}}, r"sasrec.net: no such"),
-    ],
-)
-def test_wrong_overrides_are_named(overrides: dict[str, dict[str, object]], message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        preset("sasrec", TrainingConfig(hyper_parameters=overrides))
 
 
 def test_the_asset_definitions_load_without_torch() -> None:

@@ -45,6 +45,14 @@ def test_metrics_by_hand(tables: DatasetTables) -> None:
     assert metrics["hr@10"] == 1
 
 
+def test_the_likelihood_is_over_what_is_ranked(tables: DatasetTables) -> None:
+    """That of cat's target among w, y and z, as in the losses: x is seen, v comes later and so has no likelihood."""
+    past = before_cutoff(tables)
+    scores = {"x": 5.0, "w": 4.0, "y": 3.0, "z": 3.0, "v": 3.0}
+    metrics = validator(past, seed=0)(Fixed(scores, past))
+    assert metrics["log_likelihood"] == pytest.approx(4 - np.log(np.exp(4) + 2 * np.exp(3)))
+
+
 def test_sampling_is_seeded_and_bounded(tables: DatasetTables) -> None:
     past = before_cutoff(tables)
     chosen = [validator(past, seed, max_cases=1).cases.users.tolist() for seed in (0, 0, 1, 2, 3, 4, 5)]

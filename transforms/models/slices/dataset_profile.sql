@@ -11,8 +11,8 @@ interaction_totals as (
         count(distinct user_id) as engaged_users,
         count(distinct item_id) as engaged_items,
         count(distinct (user_id, item_id)) as pairs,
-        count(distinct "timestamp") as distinct_timestamps,
-        epoch_us(max("timestamp")) - epoch_us(min("timestamp")) as span_us,
+        count(distinct source_timestamp) as distinct_timestamps,
+        epoch_us(max(source_timestamp)) - epoch_us(min(source_timestamp)) as span_us,
         count(*) filter (where split = 'train') as train_engagements,
         count(*) filter (where split = 'validation') as validation_engagements,
         count(*) filter (where split = 'test') as test_engagements

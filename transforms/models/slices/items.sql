@@ -4,6 +4,12 @@ with items as (
 
 ),
 
+cutoff as (
+
+    select ends_at as instant from {{ ref('split_bounds') }} where split = 'validation'
+
+),
+
 engaged as (
 
     select
@@ -21,7 +27,8 @@ every_item as (
         coalesce(items.item_id, engaged.item_id) as item_id,
         items.title,
         items.created_at,
-        -- Nulls are ignored. A creation time after the first engagement is wrong: the engagement proves it existed.
+        -- Nulls are ignored. A creation time after the first engagement does not count: the engagement proves that the
+        -- item existed (or leave_one_out asks for it as if it did).
         least(items.created_at, engaged.first_engaged_at) as available_at,
         engaged.first_engaged_at,
         coalesce(engaged.train_count, 0) as train_count,
@@ -40,11 +47,7 @@ sliced as (
         available_at,
         first_engaged_at,
         train_count,
-        case
-            when train_count = 0 then 'cold'
-            when train_count <= {{ var('tail_max_count') }} then 'tail'
-            else 'head'
-        end as slice,
+        {{ item_slice(var('head_rule'), '(select instant from cutoff)') }} as slice,
         columns(* exclude (item_id, title, created_at, available_at, first_engaged_at, train_count))
     from every_item
 

@@ -1,6 +1,6 @@
 with engagements as (
 
-    select * from {{ ref('stg_interactions') }}
+    select * from {{ ref('timeline') }}
 
 ),
 
@@ -19,6 +19,7 @@ labelled as (
         engagements.event_type,
         engagements."value",
         engagements.source_row,
+        engagements.source_timestamp,
         bounds.split,
         bounds."window"
     from engagements

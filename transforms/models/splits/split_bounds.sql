@@ -1,6 +1,6 @@
 with engagements as (
 
-    select "timestamp" from {{ ref('stg_interactions') }}
+    select "timestamp", held_out from {{ ref('timeline') }}
 
 ),
 
@@ -8,7 +8,7 @@ span as (
 
     select
         min("timestamp") as first_at,
-        quantile_disc("timestamp", 0.5) as cutoff,
+        {{ cutoff(var('split_kind')) }} as cutoff,
         max("timestamp") + interval 1 microsecond as end_at
     from engagements
 
@@ -16,7 +16,7 @@ span as (
 
 validation as (
 
-    select quantile_disc(engagements."timestamp", 1 - {{ var('validation_fraction') }}) as starts_at
+    select {{ validation_start(var('split_kind')) }} as starts_at
     from engagements
     cross join span
     where engagements."timestamp" < span.cutoff

@@ -1,0 +1,186 @@
+"""One retrieval net of exchangeable parts: an item tower, a user tower, a head, a trend and a loss.
+
+Every model of the registry is a configuration of it. Item vectors are computed once per refresh and shared by the
+batch: as candidates, and as inputs of the sequence tower; gradients pass through both.
+"""
+
+from typing import Annotated, Literal, Self
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from models import losses
+from models.base import ItemInputs, Net, NetConfig, Sizes, TrainBatch, UserInputs
+from models.cdn import (
+    BilateralHead,
+    BilateralHeadConfig,
+    ExpertItemsConfig,
+    UnbalancedBalancedConfig,
+    build_expert_items,
+)
+from models.dat import AugmentedItems, AugmentedItemsConfig, AugmentedUsers, AugmentedUsersConfig
+from models.head import (
+    ClassBalancedHead,
+    ClassBalancedHeadConfig,
+    Head,
+    SingleHead,
+    SingleHeadConfig,
+    TwoStageHead,
+    TwoStageHeadConfig,
+)
+from models.ihm import HistoryItems, HistoryItemsConfig
+from models.items import IdItems, IdItemsConfig, ItemTower, StaticItems, StaticItemsConfig
+from models.pair import PairUsers, PairUsersConfig
+from models.sequence import SequenceUsers, SequenceUsersConfig, UserTower
+
+ItemsConfig = Annotated[
+    IdItemsConfig | StaticItemsConfig | HistoryItemsConfig | ExpertItemsConfig | AugmentedItemsConfig,
+    Field(discriminator="kind"),
+]
+UsersConfig = Annotated[SequenceUsersConfig | PairUsersConfig | AugmentedUsersConfig, Field(discriminator="kind")]
+HeadConfig = Annotated[
+    SingleHeadConfig | BilateralHeadConfig | ClassBalancedHeadConfig | TwoStageHeadConfig, Field(discriminator="kind")
+]
+LossKind = Literal["full_softmax", "sampled_softmax", "in_batch_softmax", "bce"]
+
+
+class TrendConfig(NetConfig):
+    """score(u, i, t) = x_u . v_i + tau * log q_t(i): the trend decomposition of DESIGN section 4, HRNN-meta's eq. 5."""
+
+    weight: float = Field(0.0, ge=0, description="tau, or where it starts; 0 without learning: no trend")
+    learned: bool = Field(False, description="whether tau is a parameter")
+
+    @property
+    def used(self) -> bool:
+        return self.weight > 0 or self.learned
+
+
+class RetrievalConfig(NetConfig):
+    """A net's parts and their hyper-parameters."""
+
+    dim: int = Field(64, ge=1, description="width of item and user vectors")
+    items: ItemsConfig
+    users: UsersConfig
+    head: HeadConfig = SingleHeadConfig()
+    trend: TrendConfig = TrendConfig()
+    loss: LossKind = "full_softmax"
+    prior_weight: float = Field(
+        0.0, ge=0, description="w of training scores s + w log p(i); served without, they favour the tail (CDN's LogQ)"
+    )
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        if isinstance(self.items, ExpertItemsConfig) and isinstance(self.items.design, UnbalancedBalancedConfig):
+            if not isinstance(self.head, BilateralHeadConfig):
+                raise ValueError("items.design unbalanced_balanced needs head bilateral: it has a vector per branch")
+            if self.head.served != "main":
+                raise ValueError("items.design unbalanced_balanced serves the main branch's items: head.served is main")
+        if self.prior_weight > 0 and self.loss == "bce":
+            raise ValueError("prior_weight shifts the scores of a softmax; loss bce has none")
+        return self
+
+
+def build_items(config: ItemsConfig, sizes: Sizes, dim: int) -> ItemTower:
+    """The item tower of a configuration."""
+    if isinstance(config, AugmentedItemsConfig):
+        return AugmentedItems(config, build_items(config.inner, sizes, dim), sizes, dim)
+    if isinstance(config, ExpertItemsConfig):
+        return build_expert_items(config, sizes, dim)
+    if isinstance(config, HistoryItemsConfig):
+        return HistoryItems(config, sizes, dim)
+    if isinstance(config, StaticItemsConfig):
+        return StaticItems(config, sizes, dim)
+    return IdItems(config, sizes, dim)
+
+
+def build_users(config: UsersConfig, sizes: Sizes, dim: int, input_scale: float) -> UserTower:
+    """The user tower of a configuration."""
+    if isinstance(config, AugmentedUsersConfig):
+        return AugmentedUsers(config, build_users(config.inner, sizes, dim, input_scale), sizes, dim)
+    if isinstance(config, PairUsersConfig):
+        return PairUsers(config, sizes, dim)
+    return SequenceUsers(config, dim, input_scale)
+
+
+def build_head(config: HeadConfig, dim: int, branches: int) -> Head:
+    """The head of a configuration, over an item tower of so many branches."""
+    if isinstance(config, BilateralHeadConfig):
+        return BilateralHead(config, dim, branches)
+    if isinstance(config, ClassBalancedHeadConfig):
+        return ClassBalancedHead(config)
+    if isinstance(config, TwoStageHeadConfig):
+        return TwoStageHead(config)
+    return SingleHead()
+
+
+class Retrieval(Net):
+    """Item vectors [v_i ; log q_t(i)] and user vectors [x_u ; tau]; without a trend [v_i] and [x_u]."""
+
+    def __init__(self, config: RetrievalConfig, sizes: Sizes) -> None:
+        super().__init__()
+        self.config = config
+        self.items = build_items(config.items, sizes, config.dim)
+        self.users = build_users(config.users, sizes, config.dim, self.items.input_scale)
+        self.head = build_head(config.head, config.dim, self.items.branches)
+        self.tau = nn.Parameter(torch.tensor(config.trend.weight), requires_grad=config.trend.learned)
+        self.history_length = self.users.history_length
+        self.item_history_length = self.items.history_length
+        self.changes = config.trend.used or self.item_history_length > 0
+
+    def begin_epoch(self, epoch: int, planned: int) -> None:
+        self.head.begin_epoch(epoch, planned)
+
+    def item_vectors(self, items: ItemInputs) -> Tensor:
+        vectors = self.items(items)  # [M, D]
+        return torch.cat([vectors, items.log_trend[:, None]], dim=1) if self.config.trend.used else vectors
+
+    def user_vectors(self, users: UserInputs, items: Tensor) -> Tensor:
+        rows = torch.arange(len(users), device=users.lengths.device)
+        x = self.head.serve(self.users(users, items[:, : self.config.dim], rows, users.lengths))  # [B, D]
+        return torch.cat([x, self.tau.expand(len(x), 1)], dim=1) if self.config.trend.used else x
+
+    def loss(self, batch: TrainBatch) -> Tensor:
+        vectors = self.items.training_vectors(batch.items)  # [M, W], W = D but for an item tower with two branches
+        own = vectors[:, : self.config.dim]  # [M, D]
+        x = self.users(batch.users, own, batch.target_rows, batch.target_positions)  # [T, D]
+        ranking = self.head.loss(x, batch, lambda users, labels: self._losses(users, vectors, batch, labels))  # [T]
+        mimicked = self.items.auxiliary_loss(batch, x.detach())
+        return ranking.mean() + mimicked + self.users.auxiliary_loss(batch, own[batch.targets].detach())
+
+    def _losses(self, x: Tensor, vectors: Tensor, batch: TrainBatch, labels: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """[T] loss of user vectors [T, W] for each of several labellings [T] of the same rows."""
+        vectors = vectors[: batch.candidates]  # [C, W]
+        offset = self._offset(batch)  # [C]
+        blocked = losses.blocked_pairs(batch)  # [T, C]
+        for label in labels:
+            blocked[torch.arange(len(label), device=label.device), label] = False
+        if self.config.loss == "full_softmax":
+            scores = torch.addmm(offset[None, :], x, vectors.T)  # [T, C]
+            return losses.full_softmax(scores, labels, blocked)
+        own = tuple((x * vectors[label]).sum(dim=1) + offset[label] for label in labels)  # each [T]
+        if self.config.loss == "bce":
+            negative = (x * vectors[batch.negatives]).sum(dim=1) + offset[batch.negatives]  # [T]
+            seen = blocked[torch.arange(len(x), device=x.device), batch.negatives]
+            return tuple(losses.binary_cross_entropy(one, negative.masked_fill(seen, -torch.inf)) for one in own)
+        # In-batch negatives are a sample too: the original targets, whatever the labelling. The targets of a rebalanced
+        # labelling would follow another distribution than log Q.
+        negatives = batch.targets if self.config.loss == "in_batch_softmax" else batch.negatives  # [K]
+        log_q = batch.log_q[: batch.candidates]
+        times = torch.bincount(negatives, minlength=batch.candidates).log()  # [C] -inf where not drawn
+        drawn = torch.addmm((offset - log_q + times)[None, :], x, vectors.T)  # [T, C]
+        rows = torch.arange(len(x), device=x.device)
+        return tuple(
+            losses.sampled_softmax(
+                one - log_q[label], drawn, blocked.index_put((rows, label), torch.ones_like(blocked[:1, 0]))
+            )
+            for one, label in zip(own, labels, strict=True)
+        )
+
+    def _offset(self, batch: TrainBatch) -> Tensor:
+        """[C] tau log q_t(i) + w log p(i): what training adds to every score of a candidate.
+
+        p(i) is proportional to the engagements before the refresh and one more; a softmax does not feel its sum.
+        """
+        trend = self.tau * batch.items.log_trend[: batch.candidates]
+        return trend + self.config.prior_weight * (batch.items.counts[: batch.candidates] + 1).log()

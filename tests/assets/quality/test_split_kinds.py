@@ -1,0 +1,189 @@
+"""Every kind of split through the graph, from raw tables to the checks, against a slow reference in plain Python."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from hashlib import md5
+from pathlib import Path
+
+import dagster as dg
+import numpy as np
+import pandas as pd
+import pytest
+
+from assets import dbt, keys
+from assets.config import Settings, SplitConfig
+from assets.quality import checks, results
+from assets.quality.assets import data_docs
+from assets.storage import Storage, write_parquet
+from assets.stream import load_tables
+from assets.training.past import before_cutoff
+from assets.training.validation import validator
+from tests.support import Row, interactions_frame
+from tests.transforms.raw import random_rows, write_raw
+
+SPLITS = {
+    "quantile": SplitConfig(kind="quantile", quantile=0.8, windows=2, head_rule="pareto", head_share=0.3),
+    "by_time": SplitConfig(kind="leave_one_out", windows=4, tail_max_count=9),
+    "at_random": SplitConfig(kind="leave_one_out", held_out_by="random", head_rule="pareto", head_share=0.1),
+}
+ROWS: list[Row] = [
+    *random_rows(3),
+    ("pair", "i1", "2020-03-02 05:00:00"),  # two engagements: both train
+    ("pair", "i2", "2020-03-09 12:00:00"),  # the last train engagement, on March 9 in every kind by time
+    ("three", "i1", "2020-03-01 07:00:00"),
+    ("three", "i2", "2020-03-01 08:00:00"),
+    ("three", "made_later", "2020-03-20 08:00:00"),  # created long after train time: known from a test row only
+]
+MADE_AT = "2020-03-19 00:00:00"
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a graph run left."""
+
+    storage: Storage
+    split: SplitConfig
+    result: dg.ExecuteInProcessResult
+
+    @property
+    def interactions(self) -> pd.DataFrame:
+        return self.storage.read_table("interactions").set_index("source_row")
+
+
+def raw_tables(root: Path) -> Storage:
+    storage = write_raw(Storage(root / "data", "toy"), interactions_frame(ROWS))
+    items = storage.read_raw("items")
+    items.loc[items["item_id"] == "made_later", "created_at"] = pd.Timestamp(MADE_AT)
+    write_parquet(storage.raw_table("items"), items)
+    return storage
+
+
+@pytest.fixture(scope="module", params=SPLITS)
+def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Built:
+    root, split = tmp_path_factory.mktemp("graph"), SPLITS[request.param]
+    storage = raw_tables(root)
+    of_tables = [check for check in checks.CHECKS if next(iter(check.check_keys)).asset_key == dg.AssetKey(keys.TABLES)]
+    resources = {"storage": storage, "settings": Settings(dataset="toy", home=root, split=split)}
+    result = dg.materialize([*dbt.ASSETS, data_docs, *of_tables], resources=resources, raise_on_error=False)
+    return Built(storage, split, result)
+
+
+def expected_splits(split: SplitConfig) -> dict[int, str]:
+    """Source row -> split, one user (or the whole of time) at a time."""
+    times = [datetime.fromisoformat(row[2]) for row in ROWS]
+    if split.quantile is not None:
+        cutoff = sorted(times)[-(-len(times) * 8 // 10) - 1]  # the discrete 0.8 quantile
+        train = sorted(time for time in times if time < cutoff)
+        validation_start = train[-(-len(train) * 9 // 10) - 1]
+        return {
+            row: "test" if time >= cutoff else "validation" if time >= validation_start else "train"
+            for row, time in enumerate(times)
+        }
+    of_user: dict[str, list[int]] = defaultdict(list)
+    for row, (user, _, _) in enumerate(ROWS):
+        of_user[user].append(row)
+    labels = dict.fromkeys(range(len(ROWS)), "train")
+    for rows in of_user.values():
+        if len(rows) >= 3:
+            by_time = sorted(rows, key=lambda row: (times[row], row), reverse=True)
+            at_random = sorted(rows, key=lambda row: md5(str(row).encode()).hexdigest())
+            chosen = by_time if split.held_out_by == "time" else at_random
+            labels[chosen[0]], labels[chosen[1]] = "test", "validation"
+    return labels
+
+
+def expected_times(split: SplitConfig, labels: dict[int, str]) -> dict[int, pd.Timestamp]:
+    times = {row: datetime.fromisoformat(text) for row, (_, _, text) in enumerate(ROWS)}
+    if split.kind == "leave_one_out":
+        last = max(times[row] for row in times if labels[row] == "train").date()
+        midnight = datetime(last.year, last.month, last.day) + timedelta(days=1)
+        moved = {"validation": midnight, "test": midnight + timedelta(days=1)}
+        times = {row: moved.get(labels[row], time) for row, time in times.items()}
+    return {row: pd.Timestamp(time) for row, time in times.items()}
+
+
+def test_every_check_passes(built: Built) -> None:
+    failed = {
+        one["about"]
+        for table in results.read_results(built.storage).tables
+        for one in table["expectations"]
+        if not one["success"]
+    }
+    assert (built.result.success, failed) == (True, set())
+    evaluated = {check.check_name for check in built.result.get_asset_check_evaluations()}
+    assert {*results.EXPORTED, results.LEAKAGE} <= evaluated
+
+
+def test_splits_and_times_equal_the_reference(built: Built) -> None:
+    labels = expected_splits(built.split)
+    assert set(labels.values()) == {"train", "validation", "test"}
+    rows = built.interactions
+    assert rows["split"].to_dict() == labels
+    assert rows["timestamp"].to_dict() == expected_times(built.split, labels)
+    assert rows["source_timestamp"].to_dict() == {row: pd.Timestamp(text) for row, (_, _, text) in enumerate(ROWS)}
+
+
+def test_windows_are_what_the_settings_say(built: Built) -> None:
+    bounds = built.storage.read_table("split_bounds")
+    assert bounds["window"].dropna().tolist() == list(range(built.split.test_windows))
+    assert (bounds["starts_at"].iloc[1:].to_numpy() == bounds["ends_at"].iloc[:-1].to_numpy()).all()
+
+
+def test_slices_equal_the_reference(built: Built) -> None:
+    items, rows = built.storage.read_table("items"), built.interactions
+    known = rows[rows["split"] != "test"]
+    counts = {item: int((known["item_id"] == item).sum()) for item in items["item_id"]}
+    cutoff = rows.loc[rows["split"] == "test", "timestamp"].min()
+    head = {item for item, count in counts.items() if count > built.split.tail_max_count}
+    if built.split.head_rule == "pareto":
+        size = max(1, int(built.split.head_share * (items["available_at"] < cutoff).sum() + 0.5))
+        head = set(sorted(counts, key=lambda item: (-counts[item], item))[:size])
+    expected = {item: "cold" if not n else "head" if item in head else "tail" for item, n in counts.items()}
+    assert items.set_index("item_id")["slice"].to_dict() == expected
+    assert len(set(expected.values())) == (2 if built.split.held_out_by == "random" else 3)
+
+
+def test_what_is_before_the_cutoff_is_train_and_validation(built: Built) -> None:
+    tables, rows = load_tables(built.storage), built.interactions
+    past = before_cutoff(tables)
+    assert (
+        past.interactions["source_row"].tolist()
+        == tables.interactions.loc[tables.interactions["split"] != "test", "source_row"].tolist()
+    )
+    check = validator(past, seed=0)
+    validation = rows[rows["split"] == "validation"]
+    assert len(check.cases) <= len(validation)
+    assert set(check.cases.timestamps) <= set(validation["timestamp"].to_numpy("datetime64[us]"))
+    assert (check.cases.refresh_at <= check.cases.timestamps).all()
+
+
+@pytest.mark.parametrize("built", ["by_time", "at_random"], indirect=True)
+def test_leave_one_out_asks_once_per_user_at_one_refresh(built: Built) -> None:
+    cases, rows = built.storage.read_table("test_cases"), built.interactions
+    counts = pd.Series([row[0] for row in ROWS]).value_counts()
+    assert sorted(cases["user_id"]) == sorted(counts[counts >= 3].index)
+    assert set(cases["timestamp"]) == {rows["timestamp"].max()}
+    assert (cases["refresh_at"] == cases["timestamp"]).all()
+    assert (cases["window"] == 0).all()
+    assert cases["on_catalog"].all()
+    assert cases["user_in_train"].all()
+    known = rows[rows["split"] != "test"]
+    assert cases["engagements_seen"].tolist() == [int((known["item_id"] == item).sum()) for item in cases["item_id"]]
+    histories = built.storage.read_table("user_histories").set_index("user_id")["item_ids"]
+    for user, history in histories.items():
+        mine = known[known["user_id"] == user].sort_values(["timestamp", "source_row"])
+        assert list(history) == mine["item_id"].tolist()[-built.split.history_length :]
+
+
+@pytest.mark.parametrize("built", ["by_time"], indirect=True)
+def test_an_item_of_test_rows_alone_is_a_candidate_that_training_never_saw(built: Built) -> None:
+    items = built.storage.read_table("items").set_index("item_id")
+    cutoff = pd.Timestamp("2020-03-11")  # the last day of train is March 9
+    row = items.loc["made_later"]
+    assert (row["first_engaged_at"], row["available_at"], row["created_at"]) == (cutoff, cutoff, pd.Timestamp(MADE_AT))
+    assert (row["train_count"], row["slice"]) == (0, "cold")
+    tables = load_tables(built.storage)
+    assert tables.cutoff == np.datetime64(cutoff, "us")
+    assert "made_later" not in set(before_cutoff(tables).catalog.item_ids)
+    assert "made_later" in set(tables.catalog.item_ids[tables.catalog.rows_at(tables.cutoff)])

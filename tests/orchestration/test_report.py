@@ -1,0 +1,114 @@
+"""``thaw report`` on a small dataset: it runs what is missing, once, and writes a page that holds together."""
+
+import io
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from assets.config import Settings, SplitConfig
+from assets.evaluation.needed import needed
+from assets.storage import file_digest, write_json, write_parquet
+from assets.transforms.variables import dbt_vars
+from orchestration.definitions import build_definitions
+from orchestration.report import make_missing, page_stem, split_words, write_report
+from orchestration.runner import resolve
+from tests.assets.evaluation.toy import toy_rows, toy_settings
+from tests.support import interactions_frame, write_tables
+
+MODELS = ("popularity", "decayed_popularity")
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A home with exported tables, as if the transforms had made them, and nothing else."""
+    home = tmp_path_factory.mktemp("home")
+    settings = toy_settings(home, MODELS).model_copy(update={"dataset": "simulated"})
+    rows = interactions_frame(toy_rows())
+    storage = write_tables(home, rows, "2020-01-07", "2020-01-06", dataset="simulated")
+    write_parquet(storage.table("dataset_profile"), pd.DataFrame({"name": ["users"], "value": [25.0]}))
+    for name in ("interactions", "items", "users"):
+        write_parquet(storage.raw_table(name), rows)
+    write_json(storage.raw / "ingestion.json", {"data_version": "d"})
+    held = {path.stem: {"rows": 0, "sha256": file_digest(path)} for path in storage.tables.glob("*.parquet")}
+    manifest = {"version": "t", "data_version": "d", "vars": dbt_vars(settings), "tables": held}
+    write_json(storage.tables / "manifest.json", manifest)
+    return settings
+
+
+@pytest.fixture(scope="module")
+def page(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of a home that had tables only."""
+    folder = tmp_path_factory.mktemp("pages")
+    outcome = make_missing(settings, Console(file=io.StringIO()))
+    assert outcome is not None
+    assert outcome.success, outcome.failed_steps
+    return write_report(settings, "make report DATASET=simulated SEEDS=1", folder)
+
+
+def test_without_tables_everything_before_them_is_made(settings: Settings, tmp_path: Path) -> None:
+    empty = settings.model_copy(update={"home": tmp_path})
+    selection = needed(empty.storage, empty).selection
+    assert selection is not None
+    chosen = {key.to_user_string() for key in resolve(selection, build_definitions(empty))}
+    assert {"ingestion/interactions", "splits/split_bounds", "transforms/tables", "training/popularity"} <= chosen
+    assert {"evaluation/popularity_sampled", "evaluation/comparisons"} <= chosen
+    assert "training/recent_popularity" not in chosen
+
+
+def test_the_page_and_its_figures_are_there(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert page.name == "simulated.md"
+    assert text.startswith("# simulated: results")
+    for heading in ("Headline", "Slices", "Perplexity", "Windows and decay", "Sampled negatives", "Time"):
+        assert f"\n## {heading}\n" in text
+    figures = re.findall(r"!\[[^]]*\]\(([^)]+)\)", text)
+    assert figures == ["simulated-decay.png", "simulated-decay-relative.png"]
+    assert all((page.parent / name).read_bytes().startswith(b"\x89PNG") for name in figures)
+    assert str(page.parent) not in text
+
+
+def test_nothing_is_made_twice(settings: Settings, page: Path) -> None:
+    assert needed(settings.storage, settings).selection is None
+    assert make_missing(settings, Console()) is None
+    again = write_report(settings, "make report DATASET=simulated SEEDS=1", page.parent)
+    before, after = (path.read_text(encoding="utf-8").split("## Time")[0] for path in (page, again))
+    assert before == after
+
+
+def test_only_what_rests_on_a_change_is_made_again(settings: Settings, page: Path) -> None:
+    def wanted(**changed: object) -> list[str]:
+        found = needed(settings.storage, settings.model_copy(update=changed))
+        return ["tables"] * found.tables + ["/".join(key) for key in found.assets]
+
+    drawn = settings.sampled.model_copy(update={"negatives": 50})
+    assert wanted(sampled=drawn) == [
+        "evaluation/popularity_sampled",
+        "evaluation/decayed_popularity_sampled",
+        "evaluation/sampled_metrics",
+        "evaluation/sampled_tables",
+    ]
+    assert wanted(models=("popularity",)) == []
+    assert [name for name in wanted(models=(*MODELS, "recent_popularity")) if "recent" in name] == [
+        "training/recent_popularity",
+        "evaluation/recent_popularity_ranks",
+        "evaluation/recent_popularity_sampled",
+    ]
+    smoothed = settings.evaluation.model_copy(update={"smoothing": 0.5})
+    assert wanted(evaluation=smoothed)[:2] == ["training/popularity", "training/decayed_popularity"]
+    half_life = {"decayed_popularity": {"half_life_days": 9}}
+    other = settings.training.model_copy(update={"hyper_parameters": half_life})
+    assert "training/decayed_popularity" in wanted(training=other)
+    assert wanted(split=SplitConfig(windows=3))[0] == "tables"
+
+
+def test_a_split_has_a_page_of_its_own(settings: Settings) -> None:
+    split = SplitConfig(kind="leave_one_out", head_rule="pareto")
+    other = settings.model_copy(update={"split": split})
+    assert page_stem("simulated", split.kind) == "simulated-leave-one-out"
+    assert split_words(split).startswith("leave-one-out: of every user's latest engagements")
+    found = {"/".join(key) for key in needed(settings.storage, other).assets}
+    assert "evaluation/leave_one_out" in found
+    assert not any("sampled" in name for name in found)

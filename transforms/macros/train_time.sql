@@ -1,0 +1,24 @@
+{#-
+    Where train time ends, by kind of split; expressions over the relation `engagements` of the calling model.
+    median_time, quantile: the cutoff is the discrete quantile of all timestamps, so that the engagements at that
+    instant are tested together; validation is the last part of what lies before it.
+    leave_one_out: the timeline has put the held-out engagements behind train, validation first.
+-#}
+{% macro cutoff(split_kind) -%}
+    {%- if split_kind in ['median_time', 'quantile'] -%}
+    quantile_disc("timestamp", {{ var('quantile') }})
+    {%- elif split_kind == 'leave_one_out' -%}
+    min("timestamp") filter (where held_out = 'test')
+    {%- else -%}
+    {{ exceptions.raise_compiler_error("var split_kind is '" ~ split_kind ~ "': use 'median_time', 'quantile' or 'leave_one_out'") }}
+    {%- endif -%}
+{%- endmacro %}
+
+{#- Over the engagements before the cutoff. -#}
+{% macro validation_start(split_kind) -%}
+    {%- if split_kind == 'leave_one_out' -%}
+    min("timestamp") filter (where held_out = 'validation')
+    {%- else -%}
+    quantile_disc("timestamp", 1 - {{ var('validation_fraction') }})
+    {%- endif -%}
+{%- endmacro %}
