@@ -36,6 +36,7 @@ def decay_png(
     shown: Sequence[tuple[str, int]],
     min_cases: int,
     title: str,
+    ratios_of: pd.DataFrame | None = None,
 ) -> bytes:
     """Draw a metric per window and model: a row per metric, a column per slice, 95 % intervals as bands.
 
@@ -46,6 +47,8 @@ def decay_png(
         shown: (metric, k) per row of panels.
         min_cases: a point of fewer cases is hollow.
         title: above the panels.
+        ratios_of: where ``metrics`` are ratios to the first window, what they are the ratios of: a model that has a
+            value there and no ratio was at 0 in the first window, and the panel says so.
 
     Returns:
         A PNG; equal input gives equal bytes.
@@ -57,14 +60,16 @@ def decay_png(
     if points.empty:
         raise ValueError("no metric of any window to draw: is metrics.parquet of this dataset and roster?")
     points = points.assign(window=points["window"].astype(int)).sort_values("window")
+    measured = points if ratios_of is None else ratios_of[ratios_of["window"] != ALL_WINDOWS]
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(13, 3.1 * len(shown) + 0.9), dpi=110, layout="constrained")
         FigureCanvasAgg(figure)
         panels = figure.subplots(len(shown), len(SLICES), squeeze=False, sharex=True)
         for row, (metric, k) in zip(panels, shown, strict=True):
-            of_metric = points[(points["metric"] == metric) & (points["k"] == k)]
             for panel, name in zip(row, SLICES, strict=True):
-                _draw_panel(panel, of_metric[of_metric["slice"] == name.value], models, floors, min_cases)
+                drawn = _chosen(points, metric, k, name)
+                _draw_panel(panel, drawn, models, floors, min_cases)
+                _say_what_is_missing(panel, drawn, _chosen(measured, metric, k, name), models)
             row[0].set_ylabel(f"{metric.upper()}@{k}")
         for panel, name in zip(panels[0], SLICES, strict=True):
             panel.set_title(name.value)
@@ -82,6 +87,10 @@ def decay_png(
     return buffer.getvalue()
 
 
+def _chosen(metrics: pd.DataFrame, metric: str, k: int, name: CaseSlice) -> pd.DataFrame:
+    return metrics[(metrics["metric"] == metric) & (metrics["k"] == k) & (metrics["slice"] == name.value)]
+
+
 def _draw_panel(
     panel: Axes, points: pd.DataFrame, models: Sequence[str], floors: Collection[str], min_cases: int
 ) -> None:
@@ -95,6 +104,14 @@ def _draw_panel(
         panel.plot(line["window"], line["value"], style, color=color, marker=marker, markersize=4.5, label=model)
         few = line[line["n"] < min_cases]
         panel.scatter(few["window"], few["value"], s=20, marker=marker, facecolors="white", edgecolors=color, zorder=3)
-    if points.empty:
-        panel.text(0.5, 0.5, "no cases", ha="center", va="center", transform=panel.transAxes, color="0.4")
     panel.set_ylim(bottom=0)
+
+
+def _say_what_is_missing(panel: Axes, points: pd.DataFrame, measured: pd.DataFrame, models: Sequence[str]) -> None:
+    """In a panel of ratios, name the models that have none; in any, say where there is nothing at all."""
+    without = [model for model in models if model in set(measured["model"]) - set(points["model"])]
+    said = "\n".join(["no ratio, 0 in the first window:", *without]) if without else "no cases"
+    if points.empty:
+        panel.text(0.5, 0.5, said, ha="center", va="center", transform=panel.transAxes, color="0.4")
+    elif without:
+        panel.text(0.02, 0.02, said, ha="left", va="bottom", transform=panel.transAxes, color="0.4", fontsize=6)

@@ -29,7 +29,7 @@ class HistoryItemsConfig(StaticItemsConfig):
     kind: Literal["history"] = "history"  # type: ignore[assignment]
     std: float = Field(0.5, gt=0, description="of the initial rows of ids and features")
     heads: int = Field(1, ge=1, description="H, experts of eq. 1-3")
-    history_length: int = Field(30, ge=1, description="latest qualified users of an item that are read")
+    history_length: int = Field(100, ge=1, description="latest qualified users of an item that are read")
     user_std: float = Field(0.05, gt=0, description="of the initial rows of users")
     self_attention: float = Field(2.0, gt=0, description="queries and keys begin at this multiple of the identity")
 

@@ -212,7 +212,7 @@ def segment_softmax_mean(
     """Softmax-weighted mean of each row's entries and one entry of its own: attention over ragged lists.
 
     No padding, so none can leak, and no row is ever masked everywhere: a row without entries gives ``own_values`` back
-    exactly. Item histories hold 3 entries on average and 30 at most on MovieTweetings; padded they would cost tenfold.
+    exactly. Item histories hold a few entries on average and 100 at most; padded they would cost many times as much.
 
     Args:
         own_scores: [M].

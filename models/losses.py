@@ -51,6 +51,7 @@ def binary_cross_entropy(positive: Tensor, negative: Tensor) -> Tensor:
 
     Args:
         positive: [T] scores of the targets.
-        negative: [T] scores of the negatives.
+        negative: [T] scores of the negatives; -inf where a row has none, as the caller says of a negative that the user
+            had engaged with before, or that is the row's own target.
     """
     return functional.softplus(-positive) + functional.softplus(negative)

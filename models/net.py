@@ -152,24 +152,31 @@ class Retrieval(Net):
         """[T] loss of user vectors [T, W] for each of several labellings [T] of the same rows."""
         vectors = vectors[: batch.candidates]  # [C, W]
         offset = self._offset(batch)  # [C]
+        rows = torch.arange(len(x), device=x.device)
         blocked = losses.blocked_pairs(batch)  # [T, C]
+        if self.config.loss == "bce":
+            drawn = batch.negatives
+            negative = (x * vectors[drawn]).sum(dim=1) + offset[drawn]  # [T]
+            seen = blocked[rows, drawn]
+            return tuple(
+                losses.binary_cross_entropy(
+                    (x * vectors[label]).sum(dim=1) + offset[label],
+                    negative.masked_fill(seen | (drawn == label), -torch.inf),
+                )
+                for label in labels
+            )
         for label in labels:
-            blocked[torch.arange(len(label), device=label.device), label] = False
+            blocked[rows, label] = False
         if self.config.loss == "full_softmax":
             scores = torch.addmm(offset[None, :], x, vectors.T)  # [T, C]
             return losses.full_softmax(scores, labels, blocked)
         own = tuple((x * vectors[label]).sum(dim=1) + offset[label] for label in labels)  # each [T]
-        if self.config.loss == "bce":
-            negative = (x * vectors[batch.negatives]).sum(dim=1) + offset[batch.negatives]  # [T]
-            seen = blocked[torch.arange(len(x), device=x.device), batch.negatives]
-            return tuple(losses.binary_cross_entropy(one, negative.masked_fill(seen, -torch.inf)) for one in own)
         # In-batch negatives are a sample too: the original targets, whatever the labelling. The targets of a rebalanced
         # labelling would follow another distribution than log Q.
         negatives = batch.targets if self.config.loss == "in_batch_softmax" else batch.negatives  # [K]
         log_q = batch.log_q[: batch.candidates]
         times = torch.bincount(negatives, minlength=batch.candidates).log()  # [C] -inf where not drawn
         drawn = torch.addmm((offset - log_q + times)[None, :], x, vectors.T)  # [T, C]
-        rows = torch.arange(len(x), device=x.device)
         return tuple(
             losses.sampled_softmax(
                 one - log_q[label], drawn, blocked.index_put((rows, label), torch.ones_like(blocked[:1, 0]))

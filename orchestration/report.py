@@ -136,13 +136,13 @@ def _draw(results: Results, settings: Settings, folder: Path, stem: str) -> dict
     shown: list[Metric] = [(HIT_RATE, results.k), (NDCG, results.k)]
     ratios = [frame.rename(columns={"ratio": "value"}) for frame in results.relative.values()]
     drawn = {
-        "by window, per slice": ("decay", means),
-        "each window over the first, per slice": ("decay-relative", pd.concat(ratios, ignore_index=True)),
+        "by window, per slice": ("decay", means, None),
+        "each window over the first, per slice": ("decay-relative", pd.concat(ratios, ignore_index=True), means),
     }
     files = {}
-    for caption, (name, points) in drawn.items():
+    for caption, (name, points, ratios_of) in drawn.items():
         title = f"{results.dataset}: {caption}"
-        png = decay_png(points, results.models, results.floors, shown, settings.evaluation.min_cases, title)
+        png = decay_png(points, results.models, results.floors, shown, settings.evaluation.min_cases, title, ratios_of)
         files[title] = write_bytes(folder / f"{stem}-{name}.png", png).name
     return files
 

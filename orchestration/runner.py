@@ -9,7 +9,7 @@ from rich.console import Console
 from assets.config import Settings
 from orchestration.definitions import build_definitions
 from orchestration.home import open_instance
-from orchestration.jobs import REFRESH_ALL
+from orchestration.jobs import REFRESH_ALL, out_of_reach
 from orchestration.progress import step_lines
 from orchestration.slots import free_dead_slots, process_tags
 
@@ -28,13 +28,16 @@ class Outcome:
 def run_graph(settings: Settings, selection: str | None, console: Console) -> Outcome:
     """Materialize ``selection`` (Dagster's asset selection syntax; default: the whole roster graph).
 
+    Of a selection, only what the settings make is run: no model that is not in the roster, no table of another split.
+
     Raises:
-        ValueError: when the selection holds no asset.
+        ValueError: when the selection holds no asset, or none that the settings make.
     """
     definitions = build_definitions(settings, progress=step_lines(console))
     job, chosen = definitions.resolve_job_def(REFRESH_ALL), None
     if selection is not None:
-        job, chosen = definitions.resolve_implicit_global_asset_job_def(), resolve(selection, definitions)
+        job = definitions.resolve_implicit_global_asset_job_def()
+        chosen = _within_reach(resolve(selection, definitions), settings)
     with open_instance(settings) as instance:
         for run_id in free_dead_slots(instance):
             console.print(f"run {run_id} had died: marked as failed, its place in the queue freed")
@@ -60,6 +63,17 @@ def resolve(selection: str, definitions: dg.Definitions) -> list[dg.AssetKey]:
     if not chosen:
         raise ValueError(f"--select {selection!r} holds no asset; try 'group:evaluation' or 'key:\"training/sasrec\"+'")
     return chosen
+
+
+def _within_reach(chosen: list[dg.AssetKey], settings: Settings) -> list[dg.AssetKey]:
+    held = set(map(dg.AssetKey, out_of_reach(settings)))
+    if not (within := [key for key in chosen if key not in held]):
+        names = ", ".join(sorted(key.to_user_string() for key in chosen))
+        raise ValueError(
+            f"--select holds only what these settings do not make: {names}; name the models with --models, or set the"
+            " split that the table is for"
+        )
+    return within
 
 
 def _outcome(result: dg.ExecuteInProcessResult) -> Outcome:

@@ -150,6 +150,7 @@ def decay(storage: dg.ResourceParam[Storage], settings: dg.ResourceParam[Setting
             result.shown,
             settings.evaluation.min_cases,
             f"{title}; each window over the first",
+            ratios_of=result.metrics,
         ),
     }
     for path, png in figures.items():
@@ -186,24 +187,26 @@ def decay(storage: dg.ResourceParam[Storage], settings: dg.ResourceParam[Setting
 def comparisons(storage: dg.ResourceParam[Storage], settings: dg.ResourceParam[Settings]) -> dg.MaterializeResult:
     from tqdm import tqdm
 
-    from assets.evaluation.files import comparisons_path
+    from assets.evaluation.files import comparisons_path, comparisons_text_path
     from assets.evaluation.pairs import changes_markdown, pairs_markdown
     from assets.evaluation.run import build_comparisons, pair_metrics
+    from assets.storage import write_text
     from assets.training.registry import roster
 
     started, models = time.perf_counter(), roster(settings)
     with tqdm(total=len(models), desc="paired bootstrap", unit=" models") as bar:
         table = build_comparisons(storage, settings, lambda _: bar.update())
-    shown = [
+    text = "\n\n".join(
         render(table, reference, metric)
         for reference in models
         for metric in pair_metrics(settings)
         for render in (pairs_markdown, changes_markdown)
-    ]
+    )
+    write_text(comparisons_text_path(storage), text + "\n")
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": len(table),
-            "comparisons": dg.MetadataValue.md("\n\n".join(shown)),
+            "comparisons": dg.MetadataValue.md(text),
             "seconds": round(time.perf_counter() - started, 2),
             "path": dg.MetadataValue.path(comparisons_path(storage)),
         }

@@ -209,7 +209,7 @@ def _decay(results: Results, page: Page) -> str:
         for name in DECAY_SLICES
         if ((means["slice"] == name.value) & (means["window"] != ALL_WINDOWS)).any()
     ]
-    note = "In parentheses: the window over the first, with its 95 % interval over users."
+    note = "In parentheses: the window over the first, with its 95 % interval over users; none where the first is 0."
     return "\n\n".join([*figures, *tables, note])
 
 

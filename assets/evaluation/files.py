@@ -112,6 +112,11 @@ def comparisons_path(storage: Storage) -> Path:
     return storage.evaluation / "comparisons.parquet"
 
 
+def comparisons_text_path(storage: Storage) -> Path:
+    """Paired differences between models as markdown."""
+    return storage.evaluation / "comparisons.md"
+
+
 def seed_means_path(storage: Storage) -> Path:
     """The tidy metrics averaged over seeds."""
     return storage.evaluation / "seed_means.parquet"

@@ -16,7 +16,7 @@ from assets.evaluation.files import (
 from assets.evaluation.run import basis
 from assets.evaluation.sampled.run import leave_one_out_path, read_sampled, read_sampled_means
 from assets.storage import Storage
-from assets.training.checkpoints import CheckpointError, read_manifest, tables_version
+from assets.training.checkpoints import CheckpointError, read_manifest
 from assets.training.presets import preset
 from assets.training.registry import roster
 from assets.training.seeds import seeds_of
@@ -51,8 +51,8 @@ def needed(storage: Storage, settings: Settings) -> Needed:
     The sampled protocols need a cutoff in time; the leave-one-out table needs its split.
     """
     models, by_time = roster(settings), settings.split.kind != "leave_one_out"
-    tables = not _tables_are_current(storage, settings)
-    untrained = {model for model in models if tables or not _is_trained(storage, settings, model)}
+    version = _current_tables(storage, settings)
+    untrained = {model for model in models if version is None or not _is_trained(storage, settings, model, version)}
     unranked = {model for model in models if model in untrained or not _is_ranked(storage, settings, model)}
     unsampled = {
         model for model in models if by_time and (model in untrained or not _is_sampled(storage, settings, model))
@@ -66,19 +66,21 @@ def needed(storage: Storage, settings: Settings) -> Needed:
         wanted += [keys.SAMPLED_METRICS, keys.SAMPLED_TABLES]
     if not by_time and (keys.METRICS in wanted or not leave_one_out_path(storage).exists()):
         wanted.append(keys.LEAVE_ONE_OUT)
-    return Needed(tables, wanted)
+    return Needed(version is None, wanted)
 
 
-def _tables_are_current(storage: Storage, settings: Settings) -> bool:
+def _current_tables(storage: Storage, settings: Settings) -> str | None:
+    """Version of the exported tables; None where they are missing, damaged, or not of the raw tables and settings."""
     try:
         manifest = verify_tables(storage)
+        current = manifest["vars"] == dbt_vars(settings) and manifest["data_version"] == raw_version(storage)
     except (TablesError, FileNotFoundError):
-        return False
-    return manifest["vars"] == dbt_vars(settings) and manifest["data_version"] == raw_version(storage)
+        return None
+    return manifest["version"] if current else None
 
 
-def _is_trained(storage: Storage, settings: Settings, model: str) -> bool:
-    """Every seed has a checkpoint of the current tables, with the current hyper-parameters."""
+def _is_trained(storage: Storage, settings: Settings, model: str, version: str) -> bool:
+    """Every seed has a checkpoint of the tables of this version, with the current hyper-parameters."""
     wanted = preset(model, settings.training, settings.dataset).model_dump(mode="json")
     for seed in seeds_of(model, settings):
         try:
@@ -87,11 +89,7 @@ def _is_trained(storage: Storage, settings: Settings, model: str) -> bool:
             return False
         same = all(manifest["config"].get(name) == value for name, value in wanted.items())
         smoothing = manifest["config"].get("smoothing", settings.evaluation.smoothing)
-        if (
-            not same
-            or smoothing != settings.evaluation.smoothing
-            or manifest["data_version"] != tables_version(storage)
-        ):
+        if not same or smoothing != settings.evaluation.smoothing or manifest["data_version"] != version:
             return False
     return True
 
@@ -99,7 +97,7 @@ def _is_trained(storage: Storage, settings: Settings, model: str) -> bool:
 def _is_ranked(storage: Storage, settings: Settings, model: str) -> bool:
     try:
         return read_info(storage, model).basis == basis(storage, settings, model)
-    except (FileNotFoundError, StaleResultsError):
+    except (FileNotFoundError, StaleResultsError, CheckpointError, TablesError):
         return False
 
 

@@ -33,8 +33,9 @@ COLUMNS: Sequence[Column] = (
 
 SEEDS_NOTE = "±: standard error over the seeds; brackets and comparisons are of the per-case means over them."
 PERPLEXITY_NOTE = (
-    "perplexity: exp of the mean negative log likelihood of the target under the softmax of the scores over the whole "
-    "catalog at the refresh, seen items included; cases whose item is on the catalog. Lower is better."
+    "perplexity: exp of the mean negative log likelihood of the target under the softmax of the scores over the "
+    "candidates (the catalog at the refresh without what the user has had); cases whose item is on the catalog. Lower "
+    "is better."
 )
 
 

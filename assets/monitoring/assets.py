@@ -56,11 +56,14 @@ def engagement_drift(
 
 @dg.asset(
     key=keys.DASHBOARD,
-    deps=[keys.ENGAGEMENT_DRIFT, keys.DATA_DOCS, keys.DECAY, keys.LEADERBOARD],
+    deps=[keys.ENGAGEMENT_DRIFT, keys.DATA_DOCS, keys.DECAY, keys.COMPARISONS, keys.LEADERBOARD],
     group_name=keys.MONITORING,
     kinds={"html"},
     owners=[keys.OWNER],
-    description="The front page: leaderboard, decay figure, and links to the drift reports and the data quality page.",
+    description=(
+        "The front page: leaderboard, decay figure, and links to the relative decay, the comparisons, the drift "
+        "reports and the data quality page."
+    ),
 )
 def dashboard(storage: dg.ResourceParam[Storage]) -> dg.MaterializeResult:
     front = collect(storage, datetime.now(UTC))

@@ -5,7 +5,13 @@ from itertools import groupby
 from os.path import relpath
 from pathlib import Path
 
-from assets.evaluation.files import decay_path, leaderboard_path
+from assets.evaluation.files import (
+    comparisons_text_path,
+    decay_path,
+    decay_text_path,
+    leaderboard_path,
+    relative_decay_path,
+)
 from assets.monitoring.places import front_path, report_path, summary_path
 from assets.quality.results import page_path
 from assets.schema import Columns
@@ -15,7 +21,10 @@ from dashboards.pages import DriftEntry, FrontPage, Link, read_board
 PAGES = (
     (page_path, "Data quality", "every expectation on every table, and the rows that fail"),
     (leaderboard_path, "Leaderboard as markdown", "to paste elsewhere"),
+    (comparisons_text_path, "Comparisons as markdown", "every model against every other on the same cases, per slice"),
     (decay_path, "Decay figure", "metric per window and model"),
+    (relative_decay_path, "Relative decay figure", "each window over the first, per slice and model"),
+    (decay_text_path, "Decay as markdown", "both figures' numbers, with intervals"),
 )
 """Files of the dataset's folder that the page links where they exist: where it lies, title, what it holds."""
 

@@ -33,7 +33,7 @@ class Fitted:
     """A fitted net on the CPU.
 
     Attributes:
-        net: with the best epoch's weights, or the last one's where nothing was validated.
+        net: with the best epoch's weights, or the last one's where nothing was validated or the preset keeps the last.
         history: per epoch: ``epoch`` (from 1), ``loss`` (mean over batches) and the validation metrics.
         best_epoch: number of epochs behind the weights.
     """
@@ -136,6 +136,13 @@ class _Epochs(lightning.Callback):
         if self.validate is not None:
             entry |= self.validate(net)
             net.train()
+            if self.keep == "best" and not np.isfinite(entry[self.monitor]):
+                # Neither greater nor smaller than anything: the first epoch would be kept without a word.
+                raise FloatingPointError(
+                    f"validation {self.monitor} is {entry[self.monitor]} in epoch {entry['epoch']:.0f}, so no epoch can"
+                    " be chosen by it: a likelihood needs validation targets that are on the catalog at their refresh"
+                    " (raise split.validation_fraction, or set the model's hyper-parameter monitor to ndcg@10)"
+                )
             pl_module.log(self.monitor, entry[self.monitor], prog_bar=True)
         self.history.append(entry)
         if self.validate is None or self.keep == "last":
@@ -166,7 +173,7 @@ def fit(
         monitor: key of what ``validate`` returns.
 
     Raises:
-        FloatingPointError: when the loss is not finite.
+        FloatingPointError: when the loss is not finite, or ``monitor`` is not where the best epoch is to be kept.
     """
     recorder = _Epochs(validate, monitor, preset.keep)
     callbacks: list[lightning.Callback] = [recorder]

@@ -11,7 +11,7 @@ from assets.schema import ItemEmbeddings, UserHistory
 from assets.stream import DatasetTables
 from assets.training.counting import CountAll, CountingRecommender
 
-MAX_CASES = 2000
+MAX_CASES = 5000
 K = 10
 NDCG = f"ndcg@{K}"
 HIT_RATE = f"hr@{K}"
@@ -34,7 +34,8 @@ class Validator:
     def __call__(self, model: Recommender) -> dict[str, float]:
         """Mean NDCG@10 and HR@10, ties averaged, and the mean log likelihood of targets on the catalog, in nats.
 
-        Rolling history, items refreshed at the start of each UTC day.
+        Rolling history, items refreshed at the start of each UTC day. The likelihood is NaN where no target is on the
+        catalog at its refresh.
         """
         past = self.past
         # Every case has history, so the fallback ranks nothing; it is the cheapest recommender there is.
@@ -42,10 +43,11 @@ class Validator:
         ranks = rank_cases(
             model, fallback, self.cases, past.stream, past.catalog, ROLLING_REFRESHED, past.validation_start
         )
+        likely = -ranks.nll[~np.isnan(ranks.nll)]
         return {
             NDCG: float(metrics.ndcg(ranks.above, ranks.tied, K).mean()),
             HIT_RATE: float(metrics.hit_rate(ranks.above, ranks.tied, K).mean()),
-            LOG_LIKELIHOOD: -float(np.nanmean(ranks.nll)),
+            LOG_LIKELIHOOD: float(likely.mean()) if len(likely) else np.nan,
         }
 
 

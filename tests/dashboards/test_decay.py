@@ -5,8 +5,10 @@ import io
 import matplotlib.image
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from assets.evaluation.slices import metrics_frame
+from dashboards import decay
 from dashboards.decay import COLORS, MARKERS, decay_png
 from tests.assets.evaluation.toy import random_ranks
 
@@ -37,6 +39,24 @@ def test_values_floors_and_few_cases_show(base: bytes):
 def test_a_slice_without_cases_and_a_model_without_metrics_are_no_error():
     without_cold = METRICS[METRICS["slice"] != "cold"]
     assert decay_png(without_cold, ["a", "missing"], (), SHOWN, 1, "toy").startswith(b"\x89PNG")
+
+
+def words(figure: Figure) -> list[str]:
+    """Texts inside the panels, each once."""
+    return list(dict.fromkeys(text.get_text() for panel in figure.axes for text in panel.texts))
+
+
+def test_a_panel_says_why_a_ratio_is_missing(monkeypatch: pytest.MonkeyPatch):
+    figures: list[Figure] = []
+    monkeypatch.setattr(decay, "Figure", lambda **options: figures.append(Figure(**options)) or figures[-1])
+    base = METRICS[METRICS["slice"] != "cold"]
+    tail = base["slice"] == "tail"
+    decay_png(base[~(tail & (base["model"] == "a"))], ["a", "b"], (), SHOWN, 1, "toy", ratios_of=base)
+    assert words(figures[-1]) == ["no ratio, 0 in the first window:\na", "no cases"]
+    decay_png(base[~tail], ["b", "a"], (), SHOWN, 1, "toy", ratios_of=base)
+    assert words(figures[-1]) == ["no ratio, 0 in the first window:\nb\na", "no cases"]
+    decay_png(base[~tail], ["b", "a"], (), SHOWN, 1, "toy")
+    assert words(figures[-1]) == ["no cases"]
 
 
 def test_nothing_to_draw_is_refused():

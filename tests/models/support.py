@@ -153,9 +153,32 @@ def slow_in_batch(
     ]
 
 
-def slow_bce(scores: Tensor, labels: Sequence[int], negatives: Sequence[int]) -> list[float]:
-    """By the equation of :func:`models.losses.binary_cross_entropy`."""
+def slow_bce(
+    scores: Tensor, labels: Sequence[int], negatives: Sequence[int], blocked: Sequence[set[int]]
+) -> list[float]:
+    """By the equation of :func:`models.losses.binary_cross_entropy`; blocked negatives and a row's own do not count."""
     return [
-        math.log(1 + math.exp(-row[label])) + math.log(1 + math.exp(row[negative]))
-        for row, label, negative in zip(scores.tolist(), labels, negatives, strict=True)
+        math.log(1 + math.exp(-row[label]))
+        + (0 if negative == label or negative in out else math.log(1 + math.exp(row[negative])))
+        for row, label, negative, out in zip(scores.tolist(), labels, negatives, blocked, strict=True)
     ]
+
+
+def slow_loss(
+    loss: str, scores: Tensor, labels: Sequence[int], batch: TrainBatch, also: Sequence[int] = ()
+) -> list[float]:
+    """[T] of scores [T, C] by the documented equations, under the labels of one labelling.
+
+    Args:
+        also: another labelling's labels: under a softmax, candidates whatever was seen.
+    """
+    open_ = [{label, other} for label, other in zip(labels, also or labels, strict=True)]
+    blocked = [set(seen) - labelled for seen, labelled in zip(SEEN, open_, strict=True)]
+    q, drawn = batch.log_q.exp().tolist(), batch.negatives.tolist()
+    if loss == "full_softmax":
+        return slow_full(scores, labels, blocked)
+    if loss == "sampled_softmax":
+        return slow_sampled(scores, labels, drawn, q, blocked)
+    if loss == "in_batch_softmax":
+        return slow_in_batch(scores, labels, q, blocked)
+    return slow_bce(scores, labels, drawn, [set(seen) for seen in SEEN])

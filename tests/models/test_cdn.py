@@ -30,7 +30,7 @@ from models.head import SingleHeadConfig
 from models.net import Retrieval, RetrievalConfig
 from models.registry import NETS, build_net
 from models.sequence import SequenceUsersConfig
-from tests.models.support import BARE, SEEN, SIZES, item_inputs, requests, slow_full, train_batch
+from tests.models.support import BARE, SIZES, item_inputs, requests, slow_full, slow_loss, train_batch
 
 DIM = 4
 DESIGNS: tuple[DesignConfig, ...] = (MemGenConfig(), HeadTailConfig(), UnbalancedBalancedConfig())
@@ -195,7 +195,7 @@ def test_loss_is_equation_8_by_hand_on_three_rows() -> None:
     assert loss.tolist() == pytest.approx(wanted, rel=1e-5)
 
 
-def slow_loss(built: Retrieval, batch: TrainBatch, alpha: float) -> float:
+def slow_mixed_loss(built: Retrieval, batch: TrainBatch, alpha: float) -> float:
     """Eq. 4, 5, 7 and 8 over the registered net's parts, candidate by candidate."""
     head, count = built.head, len(batch.targets)
     assert isinstance(head, BilateralHead)
@@ -211,31 +211,33 @@ def slow_loss(built: Retrieval, batch: TrainBatch, alpha: float) -> float:
             scores[t, j] = alpha * y_m[j] @ x_m + (1 - alpha) * y_r[j] @ x_r + built.tau * batch.items.log_trend[j]
     original = batch.targets.tolist()
     balanced = batch.targets[batch.rebalanced].tolist()
-    blocked = [set(seen) - {a, b} for seen, a, b in zip(SEEN, original, balanced, strict=True)]
-    pairs = zip(slow_full(scores, original, blocked), slow_full(scores, balanced, blocked), strict=True)
-    return sum(alpha * main + (1 - alpha) * regularizer for main, regularizer in pairs) / count
+    loss = built.config.loss
+    main = slow_loss(loss, scores, original, batch, balanced)
+    regularizer = slow_loss(loss, scores, balanced, batch, original)
+    return sum(alpha * one + (1 - alpha) * other for one, other in zip(main, regularizer, strict=True)) / count
 
 
+@pytest.mark.parametrize("loss", ["full_softmax", "sampled_softmax"])
 @pytest.mark.parametrize("name", ["cdn", "udn", "cdn_unbalanced_balanced", "cdn_head_tail", "ihm_cdn"])
-def test_loss_of_the_whole_net(name: str) -> None:
-    built, batch = net(name), train_batch()
+def test_loss_of_the_whole_net(name: str, loss: str) -> None:
+    built, batch = net(name, loss=loss), train_batch(loss)
     built.begin_epoch(3, 4)
-    assert built.loss(batch).item() == pytest.approx(slow_loss(built, batch, 1 - (3 / 8) ** 2), rel=1e-4)
+    assert built.loss(batch).item() == pytest.approx(slow_mixed_loss(built, batch, 1 - (3 / 8) ** 2), rel=1e-4)
 
 
 def test_loss_with_equal_branches() -> None:
-    built, batch = net("bdn"), train_batch()
+    built, batch = net("bdn"), train_batch("sampled_softmax")
     built.begin_epoch(1, 4)
-    assert built.loss(batch).item() == pytest.approx(slow_loss(built, batch, 0.5), rel=1e-4)
+    assert built.loss(batch).item() == pytest.approx(slow_mixed_loss(built, batch, 0.5), rel=1e-4)
 
 
 def test_a_trend_counts_once_in_either_branch() -> None:
     trend = {"weight": 0.7, "learned": True}
     for name in ("cdn", "cdn_unbalanced_balanced"):
-        built, batch = net(name, trend=trend), train_batch()
+        built, batch = net(name, trend=trend), train_batch("sampled_softmax")
         built.begin_epoch(4, 4)
         loss = built.loss(batch)
-        assert loss.item() == pytest.approx(slow_loss(built, batch, 0.75), rel=1e-4)
+        assert loss.item() == pytest.approx(slow_mixed_loss(built, batch, 0.75), rel=1e-4)
         loss.backward()
         assert built.tau.grad
 
@@ -284,7 +286,7 @@ def test_each_branch_learns_from_its_own_sample() -> None:
 
 
 def test_gradients_reach_both_branches_and_the_shared_tower() -> None:
-    built, batch = net("cdn").train(), train_batch()
+    built, batch = net("cdn").train(), train_batch("sampled_softmax")
     built.begin_epoch(2, 4)
     built.loss(batch).backward()
     missing = [name for name, p in built.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())]
@@ -292,7 +294,7 @@ def test_gradients_reach_both_branches_and_the_shared_tower() -> None:
 
 
 def test_an_alpha_of_one_leaves_the_regularizer_out() -> None:
-    built, batch = net("cdn"), train_batch()
+    built, batch = net("cdn"), train_batch("sampled_softmax")
     built.loss(batch).backward()  # no epoch has begun
     assert not built.head.regularizer.weight.grad.any()
     assert built.head.main.weight.grad.any()

@@ -8,7 +8,7 @@ import torch
 from models.dat import AugmentedItems, AugmentedUsers
 from models.net import Retrieval, RetrievalConfig
 from models.registry import NETS, build_net
-from tests.models.support import SEEN, SIZES, requests, slow_full, train_batch
+from tests.models.support import SIZES, requests, slow_loss, train_batch
 
 DIM = 4
 NAMES = ["dat", "ihm_dat"]
@@ -49,12 +49,13 @@ def test_towers_read_their_vector_beside_the_augmented_one(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_loss_is_the_ranking_loss_and_two_mimic_losses(name: str) -> None:
-    built, batch = net(name), train_batch()
+    built = net(name)
+    batch = train_batch(built.config.loss)
     items, users = sides(built)
     vectors = built.items(batch.items)
     x = built.users(batch.users, vectors, batch.target_rows, batch.target_positions)
     scores = x @ vectors[: batch.candidates].T + built.tau * batch.items.log_trend[: batch.candidates]
-    ranking = slow_full(scores, batch.targets.tolist(), [set(seen) for seen in SEEN])
+    ranking = slow_loss(built.config.loss, scores, batch.targets.tolist(), batch)
     mimic_users = mimic_items = 0.0
     for target, item in enumerate(batch.targets.tolist()):
         a_u = users.augmented.weight[batch.users.ids[batch.target_rows[target]]]
@@ -100,7 +101,7 @@ def test_augmented_vectors_move_toward_the_other_side() -> None:
 
 
 def test_unknown_ids_share_a_row_that_id_dropout_trains() -> None:
-    built, batch = net("ihm_dat"), train_batch()
+    built, batch = net("ihm_dat"), train_batch("sampled_softmax")
     unknown = replace(batch.items, ids=torch.zeros_like(batch.items.ids))
     vectors = built.item_vectors(unknown)
     assert vectors.isfinite().all()

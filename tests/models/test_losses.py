@@ -60,13 +60,29 @@ def test_blocked_scores_get_no_gradient(scores: torch.Tensor) -> None:
     assert (leaf.grad[~mask(BLOCKED, 7)][:-1] != 0).any()
 
 
+def counted(scores: torch.Tensor, drawn: list[int], blocked: list[set[int]], labels: list[int]) -> torch.Tensor:
+    """[5] the loss of scores [5, 7]: one column per item, which stands for all its draws."""
+    log_q, own = torch.tensor(Q).log(), torch.tensor(labels)
+    times = torch.tensor([float(drawn.count(item)) for item in range(7)]).log()
+    out = mask(blocked, 7) | (own[:, None] == torch.arange(7))
+    return losses.sampled_softmax(scores[range(5), labels] - log_q[labels], scores - log_q + times, out)
+
+
 def test_sampled_softmax(scores: torch.Tensor) -> None:
-    """With repeated draws, draws that are a row's own label, and draws that are blocked."""
-    drawn = [3, 1, 1, 5]
-    log_q, labels = torch.tensor(Q).log(), torch.tensor(LABELS)
-    blocked = mask(BLOCKED, 7)[:, drawn] | (labels[:, None] == torch.tensor(drawn))
-    loss = losses.sampled_softmax(scores[range(5), LABELS] - log_q[LABELS], scores[:, drawn] - log_q[drawn], blocked)
-    assert loss.tolist() == pytest.approx(slow_sampled(scores, LABELS, drawn, Q, BLOCKED), rel=1e-5, abs=1e-6)
+    """With repeated draws, draws that are a row's own label, draws that are blocked, and items never drawn."""
+    drawn = [3, 1, 1, 5, 1]
+    expected = slow_sampled(scores, LABELS, drawn, Q, BLOCKED)
+    assert counted(scores, drawn, BLOCKED, LABELS).tolist() == pytest.approx(expected, rel=1e-5, abs=1e-6)
+
+
+def test_items_never_drawn_get_no_gradient(scores: torch.Tensor) -> None:
+    leaf = scores.requires_grad_()
+    counted(leaf, [3, 1, 1, 5, 1], BLOCKED, LABELS).sum().backward()
+    assert leaf.grad is not None
+    assert torch.isfinite(leaf.grad).all()
+    reached = leaf.grad != 0
+    assert reached[:, [3, 1, 5]].any(dim=0).all()
+    assert (reached.any(dim=0).nonzero()[:, 0]).tolist() == [0, 1, 3, 5, 6]  # drawn or a label
 
 
 @pytest.mark.parametrize("draws", [2, 0])
@@ -96,16 +112,25 @@ def test_in_batch_softmax_is_a_sample_of_the_targets(scores: torch.Tensor) -> No
     """Rows 0 and 2, 1 and 4 are accidental hits of each other; with what is blocked, row 4 keeps but its own."""
     labels = [4, 2, 4, 1, 2]
     blocked: list[set[int]] = [{1}, set(), set(), {4, 2}, {1, 4}]
-    log_q, own = torch.tensor(Q).log()[labels], torch.tensor(labels)
-    out = mask(blocked, 7)[:, labels] | (own[:, None] == own)
-    loss = losses.sampled_softmax(scores[range(5), labels] - log_q, scores[:, labels] - log_q, out)
-    assert loss.tolist() == pytest.approx(slow_in_batch(scores, labels, Q, blocked), rel=1e-5, abs=1e-6)
+    expected = slow_in_batch(scores, labels, Q, blocked)
+    assert counted(scores, labels, blocked, labels).tolist() == pytest.approx(expected, rel=1e-5, abs=1e-6)
 
 
 def test_binary_cross_entropy(scores: torch.Tensor) -> None:
     negatives = [2, 5, 0, 1, 6]
     loss = losses.binary_cross_entropy(scores[range(5), LABELS], scores[range(5), negatives])
-    assert loss.tolist() == pytest.approx(slow_bce(scores, LABELS, negatives), rel=1e-5)
+    assert loss.tolist() == pytest.approx(slow_bce(scores, LABELS, negatives, [set()] * 5), rel=1e-5)
+
+
+def test_a_row_without_negative_has_a_positive_alone() -> None:
+    positive, negative = torch.tensor([0.3], requires_grad=True), torch.tensor([5.0], requires_grad=True)
+    none = negative.masked_fill(torch.tensor([True]), -torch.inf)
+    loss = losses.binary_cross_entropy(positive, none)
+    loss.sum().backward()
+    assert loss.item() == pytest.approx(math.log1p(math.exp(-0.3)), rel=1e-5)
+    assert negative.grad == 0
+    assert positive.grad is not None
+    assert positive.grad.item() == pytest.approx(-1 / (1 + math.exp(0.3)), rel=1e-5)
 
 
 def test_binary_cross_entropy_does_not_overflow() -> None:

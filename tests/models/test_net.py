@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from pydantic import ValidationError
+from torch.nn import functional
 
 from models.base import ItemInputs, Net, TrainBatch
 from models.head import SingleHead
@@ -21,10 +22,7 @@ from tests.models.support import (
     SIZES,
     item_inputs,
     requests,
-    slow_bce,
-    slow_full,
-    slow_in_batch,
-    slow_sampled,
+    slow_loss,
     train_batch,
     user_inputs,
 )
@@ -60,25 +58,12 @@ def served_scores(net: Net, batch: TrainBatch) -> torch.Tensor:
     return net.user_vectors(requests(batch), items) @ items[: batch.candidates].T
 
 
-def slow_loss(loss: LossKind, scores: torch.Tensor, batch: TrainBatch, labels: list[int]) -> list[float]:
-    """[T] by the documented equations; a label is a candidate whatever was seen."""
-    blocked = [set(seen) - {label} for seen, label in zip(SEEN, labels, strict=True)]
-    q, drawn = batch.log_q.exp().tolist(), batch.negatives.tolist()
-    if loss == "full_softmax":
-        return slow_full(scores, labels, blocked)
-    if loss == "sampled_softmax":
-        return slow_sampled(scores, labels, drawn, q, blocked)
-    if loss == "in_batch_softmax":
-        return slow_in_batch(scores, labels, q, blocked)
-    return slow_bce(scores, labels, drawn)
-
-
 @each_trend
 @each_loss
 @each_parts
 def test_served_vectors_give_the_scores_that_the_loss_trains(parts: str, loss: LossKind, trend: str) -> None:
     net, batch = retrieval(parts, loss, trend), train_batch(loss)
-    expected = slow_loss(loss, served_scores(net, batch), batch, batch.targets.tolist())
+    expected = slow_loss(loss, served_scores(net, batch), batch.targets.tolist(), batch)
     assert net.loss(batch).item() == pytest.approx(sum(expected) / len(expected), rel=1e-4)
 
 
@@ -99,16 +84,37 @@ def test_each_labelling_has_its_own_loss(loss: LossKind) -> None:
     scores = served_scores(net, batch)
     first, other = batch.targets.tolist(), batch.targets[batch.rebalanced].tolist()
     assert other[1] in SEEN[1]
-    blocked = [set(seen) - {a, b} for seen, a, b in zip(SEEN, first, other, strict=True)]
-    q, drawn = batch.log_q.exp().tolist(), batch.negatives.tolist()
-    for given, labels in zip(head.given, (first, other), strict=True):
-        if loss == "full_softmax":
-            expected = slow_full(scores, labels, blocked)
-        elif loss == "sampled_softmax":
-            expected = slow_sampled(scores, labels, drawn, q, blocked)
-        else:
-            expected = slow_bce(scores, labels, drawn)
-        assert given.tolist() == pytest.approx(expected, rel=1e-4)
+    for given, labels, also in zip(head.given, (first, other), (other, first), strict=True):
+        assert given.tolist() == pytest.approx(slow_loss(loss, scores, labels, batch, also), rel=1e-4)
+
+
+@pytest.mark.parametrize("negative", [5, 0])
+def test_cross_entropy_never_counts_a_seen_item(negative: int) -> None:
+    """Target 1's user has seen item 0 and not item 5; the others' negatives are seen, or (target 3) the target."""
+    net, batch = retrieval("static-pair", "bce", "trend"), train_batch("bce")
+    net.head = head = TwoLabellings()
+    drawn = torch.tensor([0, negative, 5, 1, 2, 2])
+    losses = []
+    for loudness in (0.0, 3.0):
+        trend = batch.items.log_trend.index_add(0, torch.tensor([0, 1, 2, 5]), torch.full((4,), loudness))
+        net.loss(replace(batch, items=replace(batch.items, log_trend=trend), negatives=drawn))
+        losses.append(head.given[0])
+    assert (losses[1] > losses[0] + 1e-3).tolist() == [False, negative == 5, False, False, False, False]
+
+
+@pytest.mark.parametrize("negative", [3, 6])
+def test_cross_entropy_never_counts_a_target_against_itself(negative: int) -> None:
+    """Target 1's labels are 6 and, seen before, 3: as negatives the one counts under neither, the other under one."""
+    net, batch = retrieval("id-sequence", "bce", "trend"), train_batch("bce")
+    batch = replace(batch, negatives=batch.negatives.index_fill(0, torch.tensor([1]), negative))
+    net.head = head = TwoLabellings()
+    net.loss(batch)
+    scores = served_scores(net, batch)[1]
+    assert (batch.targets[1], batch.targets[batch.rebalanced][1]) == (6, 3)
+    against = functional.softplus(scores[6]) if negative == 6 else 0
+    expected = functional.softplus(-scores[6]), functional.softplus(-scores[3]) + against
+    for given, wanted in zip(head.given, expected, strict=True):
+        torch.testing.assert_close(given[1], wanted)
 
 
 def gradient(net: Net, batch: TrainBatch) -> dict[str, torch.Tensor]:

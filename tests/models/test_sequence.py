@@ -1,12 +1,14 @@
-"""The sequence tower: positions, causality, buckets and padding."""
+"""The sequence tower: positions, causality, histories of mixed lengths and padding."""
 
 from typing import Any
 
 import pytest
 import torch
 
+from benchmarks.plain_ihm import PaddedBlock
 from models.base import UserInputs
-from models.sequence import BUCKETS, SequenceUsers, SequenceUsersConfig
+from models.layers import Reads
+from models.sequence import SequenceUsers, SequenceUsersConfig
 from tests.models.support import user_inputs
 
 DIM, ITEMS, LONGEST = 8, 12, 30
@@ -37,44 +39,61 @@ def at_the_end(net: SequenceUsers, users: UserInputs, items: torch.Tensor) -> to
 
 
 def slow_state(net: SequenceUsers, history: list[int], items: torch.Tensor) -> torch.Tensor:
-    """The encoding of one history by itself: start token, item vectors, positions from the start, blocks, norm."""
+    """The encoding of one history by itself: start token, item vectors, positions from the start, blocks, norm.
+
+    The blocks are those of the padded encoder, so nothing of how ragged sequences are read is shared.
+    """
     inputs = torch.stack([net.start, *(items[item] * net.input_scale for item in history)])
     x = (inputs + net.positions.weight[: len(inputs)])[None]
     for block in net.blocks:
-        x = block(x)
+        padded = PaddedBlock(DIM, block.heads, 0.0)
+        padded.load_state_dict(block.state_dict())
+        x = padded(x)
     return net.norm(x)[0, -1]
 
 
-def test_a_user_vector_is_the_encoding_behind_the_last_item() -> None:
-    net, items, known = tower(input_scale=1.7), vectors(), [*histories([3, 1, 0, 5]), [0, 4, 0]]
+each_depth = pytest.mark.parametrize("layers", [1, 2, 3])
+
+
+@each_depth
+def test_a_user_vector_is_the_encoding_behind_the_last_item(layers: int) -> None:
+    net, items = tower(input_scale=1.7, layers=layers), vectors()
+    known = [*histories([3, 1, 0, 5]), [0, 4, 0]]
     expected = torch.stack([slow_state(net, history, items) for history in known])
     torch.testing.assert_close(at_the_end(net, user_inputs(known), items), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_buckets_of_lengths_change_nothing() -> None:
-    """Every length around every bucket's edge, mixed, at inner positions too, against one history at a time."""
-    edges = [length for bucket in (*BUCKETS, LONGEST) for length in (bucket - 1, bucket, bucket + 1)]
-    known = histories([0, *(length for length in edges if length <= LONGEST), 0, 2, 17])
-    net, items = tower(), vectors()
+@pytest.mark.parametrize("path", ["mask", "pairs", "cheapest"])
+@each_depth
+def test_mixed_lengths_are_encoded_as_one_by_one(layers: int, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """None to the longest, at inner positions too; with the same gradient of the items, whichever way rows attend."""
+    if path != "cheapest":
+        monkeypatch.setattr(Reads, "dense", lambda *_: path == "mask")
+    known = histories([0, 3, 1, LONGEST, 16, 0, 7, LONGEST - 1, 2, 17])
+    net, items = tower(layers=layers), vectors().requires_grad_()
     pairs = [(row, position) for row, history in enumerate(known) for position in range(len(history), -1, -3)]
     rows, positions = torch.tensor(pairs).T
     together = net(user_inputs(known), items, rows, positions)
     expected = torch.stack([slow_state(net, known[row][:position], items) for row, position in pairs])
     torch.testing.assert_close(together, expected, rtol=1e-4, atol=1e-5)
+    weights = torch.randn_like(expected)
+    given, wanted = (torch.autograd.grad((one * weights).sum(), items)[0] for one in (together, expected))
+    torch.testing.assert_close(given, wanted, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("longest", [1, 3, 4, 12, 20])
-def test_histories_may_be_shorter_than_the_buckets(longest: int) -> None:
-    net, items = tower(history_length=longest), vectors()
-    known = histories([longest, 0, longest - 1])
-    expected = torch.stack([slow_state(net, history, items) for history in known])
+def test_many_users_at_once_are_encoded_as_one_by_one() -> None:
+    """As many as are served together: then the pairs that attend are gathered, however deep the encoder is."""
+    known = histories([index % 5 for index in range(300)])
+    net, items = tower(layers=2), vectors()
+    expected = torch.cat([at_the_end(net, user_inputs([history]), items) for history in known])
     torch.testing.assert_close(at_the_end(net, user_inputs(known), items), expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("longest", [3, LONGEST])
+@pytest.mark.parametrize("longest", [1, 3, LONGEST])
 def test_too_long_a_history_is_refused(longest: int) -> None:
     net = tower(history_length=longest)
-    with pytest.raises(AssertionError, match=f"history of {longest + 1} > {longest}"):
+    assert at_the_end(net, user_inputs(histories([longest, 0])), vectors()).shape == (2, DIM)
+    with pytest.raises(AssertionError, match=f"{longest + 1} > {longest}"):
         at_the_end(net, user_inputs(histories([2, longest + 1])), vectors())
 
 
@@ -103,15 +122,16 @@ def test_item_vectors_are_read_as_they_are_now() -> None:
     assert not torch.allclose(before[0], after[0], atol=1e-3)
 
 
-def test_padding_never_leaks() -> None:
-    """What padding reads is huge, the space behind is wide or narrow, and the results are the same bits."""
-    net, items, users = tower(), vectors(), user_inputs(histories([3, 1, 0, 4, 7, 12]))
+@each_depth
+def test_padding_never_leaks(layers: int) -> None:
+    """Rows 0 and -1, which padding could read, are NaN, the space behind is wide or narrow: the results are equal."""
+    net, items = tower(layers=layers), vectors()
+    known = [[item % (ITEMS - 2) + 1 for item in history] for history in histories([3, 1, 0, 4, 7, 12])]
     poisoned = items.clone()
-    poisoned[0] = 1e6
-    clean = at_the_end(net, users, items)
-    assert torch.equal(at_the_end(net, users, poisoned), clean)
-    wider = user_inputs(histories([3, 1, 0, 4, 7, 12]), width=LONGEST + 9)
-    assert torch.equal(at_the_end(net, wider, items), clean)
+    poisoned[[0, ITEMS - 1]] = torch.nan
+    clean = at_the_end(net, user_inputs(known), items)
+    assert torch.equal(at_the_end(net, user_inputs(known), poisoned), clean)
+    assert torch.equal(at_the_end(net, user_inputs(known, width=LONGEST), poisoned), clean)
 
 
 def test_only_what_came_before_a_target_gets_gradient() -> None:
@@ -150,8 +170,8 @@ def test_one_row_may_serve_many_targets_and_another_none() -> None:
 def test_dropped_input_vectors_are_zero_and_only_in_training(monkeypatch: pytest.MonkeyPatch) -> None:
     net, items, users = tower(item_dropout=0.3), vectors(), user_inputs([[3, 4, 5]])
     kept = at_the_end(net, users, items)
-    monkeypatch.setattr(torch, "rand", lambda shape, device=None: torch.full(shape, 0.29))  # below 0.3: all dropped
+    monkeypatch.setattr(torch, "rand", lambda count, device=None: torch.full((count,), 0.29))  # below 0.3: all dropped
     assert torch.equal(at_the_end(net.eval(), users, items), kept)
     torch.testing.assert_close(at_the_end(net.train(), users, items), at_the_end(net.eval(), users, 0 * items))
-    monkeypatch.setattr(torch, "rand", lambda shape, device=None: torch.full(shape, 0.31))
+    monkeypatch.setattr(torch, "rand", lambda count, device=None: torch.full((count,), 0.31))
     torch.testing.assert_close(at_the_end(net.train(), users, items), kept)

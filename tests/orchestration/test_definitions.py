@@ -7,7 +7,7 @@ from assets import keys
 from assets.config import load_settings
 from assets.training.registry import DEFAULT_ROSTER, MODELS
 from orchestration.definitions import build_definitions
-from orchestration.jobs import REFRESH_ALL, left_out
+from orchestration.jobs import REFRESH_ALL, left_out, out_of_reach
 
 DBT_KEYS = {
     "staging/stg_interactions",
@@ -101,6 +101,7 @@ def test_the_job_leaves_out_models_that_are_not_in_the_roster() -> None:
     of_others = {
         name for model in MODELS if model != "popularity" for name in (f"training/{model}", f"evaluation/{model}_ranks")
     }
+    assert "evaluation/popularity_sampled" not in {"/".join(key) for key in out_of_reach(settings)}
     assert skipped == of_others | FOR_REPORTS | STUDIES
     job = build_definitions(settings).resolve_job_def(REFRESH_ALL)
     selected = {key.to_user_string() for key in job.asset_layer.executable_asset_keys}
@@ -112,10 +113,13 @@ def test_the_job_makes_the_leave_one_out_table_under_that_split() -> None:
     settings = load_settings({}, split={"kind": "leave_one_out"})
     assert keys.LEAVE_ONE_OUT not in left_out(settings)
     assert keys.SAMPLED_METRICS in left_out(settings)
+    assert keys.SAMPLED_METRICS in out_of_reach(settings)
+    assert keys.LEAVE_ONE_OUT in out_of_reach(load_settings({}))
 
 
 def test_the_default_roster_is_the_documented_one() -> None:
-    assert DEFAULT_ROSTER == ("popularity", "recent_popularity", "decayed_popularity", "two_tower", "sasrec")
+    floors = ("popularity", "recent_popularity", "decayed_popularity")
+    assert (*floors, "two_tower", "sasrec", "ihm_sasrec") == DEFAULT_ROSTER
 
 
 def test_the_daily_schedule_runs_the_job(definitions: dg.Definitions) -> None:

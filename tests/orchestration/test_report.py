@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from assets.config import Settings, SplitConfig
-from assets.evaluation.needed import needed
+from assets.evaluation.needed import _is_ranked, needed
 from assets.storage import file_digest, write_json, write_parquet
 from assets.transforms.variables import dbt_vars
 from orchestration.definitions import build_definitions
@@ -102,6 +102,29 @@ def test_only_what_rests_on_a_change_is_made_again(settings: Settings, page: Pat
     other = settings.training.model_copy(update={"hyper_parameters": half_life})
     assert "training/decayed_popularity" in wanted(training=other)
     assert wanted(split=SplitConfig(windows=3))[0] == "tables"
+
+
+@pytest.mark.parametrize("harm", ["no manifest", "another table", "no table", "no raw table"])
+def test_without_a_valid_export_everything_is_made_again(settings: Settings, page: Path, harm: str) -> None:
+    """Though checkpoints, ranks and metrics are there."""
+    assert page.exists()
+    path = {
+        "no manifest": settings.storage.tables / "manifest.json",
+        "no raw table": settings.storage.raw_table("items"),
+    }.get(harm, settings.storage.table("items"))
+    content = path.read_bytes()
+    try:
+        path.write_bytes(content + b" ") if harm == "another table" else path.unlink()
+        found = needed(settings.storage, settings)
+        ranked = [_is_ranked(settings.storage, settings, model) for model in MODELS]
+    finally:
+        path.write_bytes(content)
+    names = {"/".join(key) for key in found.assets}
+    assert found.tables
+    assert {f"training/{model}" for model in MODELS} | {f"evaluation/{model}_ranks" for model in MODELS} <= names
+    assert {"evaluation/metrics", "evaluation/comparisons", "evaluation/sampled_metrics"} <= names
+    assert ranked == [harm == "no raw table"] * len(MODELS)
+    assert needed(settings.storage, settings).selection is None
 
 
 def test_a_split_has_a_page_of_its_own(settings: Settings) -> None:

@@ -102,6 +102,7 @@ def test_the_whole_stage(toy: Toy):
     pairs = read_parquet(storage.evaluation / "comparisons.parquet")
     assert len(set(zip(pairs["model"], pairs["reference"], strict=True))) == len(ROSTER) * (len(ROSTER) - 1)
     assert "HR@10 minus popularity, every window" in str(metadata_of(result, keys.COMPARISONS)["comparisons"])
+    assert "HR@10 minus popularity, every window" in (storage.evaluation / "comparisons.md").read_text(encoding="utf-8")
 
 
 def test_the_fallback_ranks_for_users_without_history_whatever_the_model(toy: Toy):

@@ -71,10 +71,10 @@ def test_ranks_by_hand(tmp_path: Path):
     assert ranks["above"].tolist()[:3] == [0, 1, 1]
     assert ranks["tied"].tolist() == [0, 0, 0, 0]
     assert ranks["has_history"].tolist() == [True, True, True, False]
-    # The catalog at the start of the 7th is x, y and z; counts before the cutoff 3, 2, 1.
-    assert np.exp(-ranks["nll"].iloc[0]) == pytest.approx(2.02 / 6.06)
+    # The likelihood is over what is ranked, by counts before the cutoff: y alone; then w among w (0) and z (1).
+    assert np.exp(-ranks["nll"].iloc[0]) == pytest.approx(1)
     assert np.isnan(ranks["nll"].iloc[1])
-    assert np.exp(-ranks["nll"].iloc[2]) == pytest.approx(0.02 / 6.08)  # w is on the catalog by now
+    assert np.exp(-ranks["nll"].iloc[2]) == pytest.approx(0.02 / 1.04)  # w is on the catalog by now
     # At the start of the 9th: y 2**(-8/3 + 1/72) + 2**(-7/3 + 1/72) + 2**(-47/72) = 1.00, w 2**(-23/72) = .80,
     # x 2**(-8/3) + 2**(-7/3) + 2**(-6/3) = .61, z 2**(-3/3) = .50.
     assert ranks["above"].tolist()[3] == 0

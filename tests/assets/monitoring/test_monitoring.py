@@ -104,10 +104,14 @@ def test_front_page_links_what_there_is(storage: Storage, settings: Settings, dr
     assert (before.board, before.figure, list(before.links)) == (None, None, [])
     write_text(storage.evaluation / "leaderboard.md", "### toy\n\n| model |\n|---|\n| sasrec |\n")
     write_text(storage.evaluation / "decay.png", "figure")
+    for name in ("decay_relative.png", "decay.md", "comparisons.md"):
+        write_text(storage.evaluation / name, "there")
     write_text(storage.quality / "index.html", "docs")
     event = materialize(dashboard, storage, settings)
     page = front_path(storage).read_text(encoding="utf-8")
-    for link in ("drift/window-0.html", "drift/window-1.html", "../quality/index.html", "../evaluation/decay.png"):
+    evaluation = ("decay.png", "decay_relative.png", "decay.md", "comparisons.md", "leaderboard.md")
+    links = ["drift/window-0.html", "drift/window-1.html", "../quality/index.html"]
+    for link in (*links, *(f"../evaluation/{name}" for name in evaluation)):
         assert f'href="{link}"' in page
         assert (front_path(storage).parent / link).exists()
     assert "sasrec" in page
@@ -117,5 +121,5 @@ def test_front_page_links_what_there_is(storage: Storage, settings: Settings, dr
 
 def test_the_front_page_comes_after_what_it_shows() -> None:
     deps = dashboard.asset_deps[dg.AssetKey(keys.DASHBOARD)]
-    shown = (keys.ENGAGEMENT_DRIFT, keys.DATA_DOCS, keys.DECAY, keys.LEADERBOARD)
+    shown = (keys.ENGAGEMENT_DRIFT, keys.DATA_DOCS, keys.DECAY, keys.COMPARISONS, keys.LEADERBOARD)
     assert deps == {dg.AssetKey(key) for key in shown}

@@ -78,6 +78,23 @@ def test_stops_early_and_returns_the_best_weights(tmp_path: Path, monkeypatch: p
     assert list(tmp_path.iterdir()) == []  # Lightning leaves no logs behind
 
 
+def test_keeping_the_last_epoch_runs_the_whole_schedule_whatever_it_scores() -> None:
+    seen: list[float] = []
+    values = iter([0.9, 0.5, 0.4, 0.3, 0.2, 0.1])
+
+    def validate(net: Net) -> dict[str, float]:
+        seen.append(net.weight.item())
+        return {"quality": next(values)}
+
+    net = Line()
+    fitted = fit(net, Source(), PRESET.model_copy(update={"keep": "last"}), "cpu", 6, validate, "quality")
+    assert [entry["quality"] for entry in fitted.history] == [0.9, 0.5, 0.4, 0.3, 0.2, 0.1]
+    assert fitted.best_epoch == 6
+    assert fitted.best["quality"] == 0.1
+    assert net.weight.item() == seen[-1] != seen[0]
+    assert not net.training
+
+
 def test_runs_all_epochs_without_validation() -> None:
     net = Line()
     fitted = fit(net, Source(), PRESET, "cpu", 3)

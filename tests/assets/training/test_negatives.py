@@ -51,12 +51,25 @@ def test_items_of_the_head_become_equally_frequent() -> None:
     assert items[drawn.numpy()].mean() == pytest.approx(0.5, abs=0.01)
 
 
-def test_reversed_draws_by_the_inverse_of_the_frequency() -> None:
-    counts = np.tile([1, 2, 4, 8], MANY // 4)
-    shares = torch.bincount(inverse_frequency(counts, generator()) % 4) / MANY
-    assert shares.tolist() == pytest.approx([8 / 15, 4 / 15, 2 / 15, 1 / 15], abs=0.01)
-    assert torch.equal(inverse_frequency(counts, generator()), rebalanced(counts, 1, generator()))
+def test_reversed_draws_items_by_the_inverse_of_their_frequency() -> None:
+    """Item i has ``sizes[i]`` targets among the rows, as its count says: shares of items are as 1, 1/2, 1/4, 1/8."""
+    sizes = np.array([1, 2, 4, 8])
+    items = np.repeat(np.arange(4), sizes)
+    drawn = torch.cat([inverse_frequency(sizes[items], generator(seed)) for seed in range(3000)])
+    shares = np.bincount(items[drawn.numpy()]) / len(drawn)
+    assert shares == pytest.approx([8 / 15, 4 / 15, 2 / 15, 1 / 15], abs=0.01)
+
+
+def test_reversed_draws_a_target_by_the_inverse_square() -> None:
+    """Whatever else is in the batch: counts are those of all training."""
+    counts = np.tile([1, 2, 4, 0], MANY // 4)  # an item without engagements counts as one with one
+    drawn = inverse_frequency(counts, generator())
+    assert drawn.shape == (MANY,)
+    shares = torch.bincount(drawn % 4) / MANY
+    assert shares.tolist() == pytest.approx([16 / 37, 4 / 37, 1 / 37, 16 / 37], abs=0.01)
+    assert torch.equal(drawn, inverse_frequency(counts, generator()))
 
 
 def test_no_targets_give_no_sample() -> None:
     assert rebalanced(np.zeros(0, np.int64), 4, generator()).shape == (0,)
+    assert inverse_frequency(np.zeros(0, np.int64), generator()).shape == (0,)

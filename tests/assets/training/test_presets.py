@@ -74,6 +74,31 @@ def test_what_was_tuned_is_a_preset(dataset: str, model: str) -> None:
     assert isinstance(preset(model, TrainingConfig(), dataset), FitPreset)
 
 
+@pytest.mark.parametrize(
+    ("tuned", "message"),
+    [
+        ({"depth": 3}, r"^assets/training/tuned\.py: toy\.sasrec\.depth: no such hyper-parameter"),
+        (
+            {"users.layers": 0},
+            r"^assets/training/tuned\.py: toy\.sasrec: net\.users\.sequence\.layers: Input should be",
+        ),
+    ],
+)
+def test_a_bad_tuned_value_is_blamed_on_its_file(
+    monkeypatch: pytest.MonkeyPatch, tuned: dict[str, object], message: str
+) -> None:
+    monkeypatch.setattr(presets, "TUNED", {"toy": {"sasrec": tuned}})
+    with pytest.raises(ConfigError, match=message):
+        overridden("sasrec", dim=32)
+    assert net(overridden("sasrec", dataset="other", dim=32)).dim == 32
+
+
+def test_bad_overrides_of_tuned_values_are_the_configurations(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(presets, "TUNED", {"toy": {"sasrec": {"dim": 24}}})
+    with pytest.raises(ConfigError, match=r"^training\.hyper_parameters\.sasrec: net\.dim: Input should be greater"):
+        overridden("sasrec", dim=0)
+
+
 def test_the_loss_decides_what_is_drawn() -> None:
     assert {loss: FitPreset(net=net(overridden("sasrec", loss=loss))).draws for loss in DRAWS} == DRAWS
 

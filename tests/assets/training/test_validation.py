@@ -5,8 +5,12 @@ import pytest
 import torch
 
 from assets.stream import DatasetTables, EngagementStream, Queries
+from assets.training.loop import Fitted, fit
 from assets.training.past import before_cutoff
+from assets.training.presets import FitPreset
 from assets.training.validation import validator
+from models.registry import NETS
+from tests.assets.training.test_loop import Line, Source
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,25 @@ def test_the_likelihood_is_over_what_is_ranked(tables: DatasetTables) -> None:
     scores = {"x": 5.0, "w": 4.0, "y": 3.0, "z": 3.0, "v": 3.0}
     metrics = validator(past, seed=0)(Fixed(scores, past))
     assert metrics["log_likelihood"] == pytest.approx(4 - np.log(np.exp(4) + 2 * np.exp(3)))
+
+
+def test_without_a_target_on_the_catalog_there_is_no_likelihood_and_no_choice_by_it(tables: DatasetTables) -> None:
+    past = before_cutoff(tables)
+    check = validator(past, seed=0)
+    check = replace(check, cases=check.cases.take(np.array([0])))  # bob -> v, which comes after the refresh
+    scores = {"x": 5.0, "w": 4.0, "y": 3.0, "z": 3.0, "v": 3.0}
+    metrics = check(Fixed(scores, past))
+    assert np.isnan(metrics["log_likelihood"])
+    assert metrics["ndcg@10"] > 0
+
+    def fitted(monitor: str, keep: str = "best") -> Fitted:
+        preset = FitPreset(max_epochs=2, keep=keep, net=NETS["sasrec"])
+        return fit(Line(), Source(), preset, "cpu", 2, lambda _: metrics, monitor)
+
+    with pytest.raises(FloatingPointError, match=r"validation log_likelihood is nan in epoch 1.*monitor to ndcg@10"):
+        fitted("log_likelihood")
+    assert fitted("ndcg@10").best_epoch == 1
+    assert fitted("log_likelihood", keep="last").best_epoch == 2  # nothing is chosen
 
 
 def test_sampling_is_seeded_and_bounded(tables: DatasetTables) -> None:
