@@ -87,6 +87,12 @@ def decay_png(
     return buffer.getvalue()
 
 
+def look(index: int) -> tuple[str, str]:
+    """Color and marker of the ``index``-th model: another pair for each of the first 49."""
+    turns, color = divmod(index, len(COLORS))
+    return COLORS[color], MARKERS[(color + turns) % len(MARKERS)]
+
+
 def _chosen(metrics: pd.DataFrame, metric: str, k: int, name: CaseSlice) -> pd.DataFrame:
     return metrics[(metrics["metric"] == metric) & (metrics["k"] == k) & (metrics["slice"] == name.value)]
 
@@ -98,7 +104,7 @@ def _draw_panel(
         line = points[points["model"] == model]
         if line.empty:
             continue
-        color, marker = COLORS[index % len(COLORS)], MARKERS[index % len(MARKERS)]
+        color, marker = look(index)
         panel.fill_between(line["window"], line["ci_low"], line["ci_high"], color=color, alpha=0.13, linewidth=0)
         style = "--" if model in floors else "-"
         panel.plot(line["window"], line["value"], style, color=color, marker=marker, markersize=4.5, label=model)

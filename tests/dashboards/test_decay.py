@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from assets.evaluation.slices import metrics_frame
 from dashboards import decay
-from dashboards.decay import COLORS, MARKERS, decay_png
+from dashboards.decay import COLORS, MARKERS, decay_png, look
 from tests.assets.evaluation.toy import random_ranks
 
 METRICS = metrics_frame(pd.concat([random_ranks("a"), random_ranks("b", shift=4)]), (10,), 20, 0)
@@ -66,3 +66,5 @@ def test_nothing_to_draw_is_refused():
 
 def test_models_are_told_apart_by_more_than_color():
     assert len(set(COLORS)) == len(COLORS) == len(MARKERS) == len(set(MARKERS))
+    assert len({look(index) for index in range(len(COLORS) ** 2)}) == len(COLORS) ** 2
+    assert len({look(index)[1] for index in range(len(COLORS))}) == len(COLORS)

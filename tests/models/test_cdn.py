@@ -30,7 +30,7 @@ from models.head import SingleHeadConfig
 from models.net import Retrieval, RetrievalConfig
 from models.registry import NETS, build_net
 from models.sequence import SequenceUsersConfig
-from tests.models.support import BARE, SIZES, item_inputs, requests, slow_full, slow_loss, train_batch
+from tests.models.support import BARE, SIZES, item_inputs, requests, slow_loss, train_batch
 
 DIM = 4
 DESIGNS: tuple[DesignConfig, ...] = (MemGenConfig(), HeadTailConfig(), UnbalancedBalancedConfig())

@@ -131,6 +131,15 @@ def test_a_loss_that_is_not_finite_stops_training() -> None:
         fit(Line(), Source(float("nan")), PRESET, "cpu", 3)
 
 
+def test_a_score_that_is_not_finite_chooses_no_epoch() -> None:
+    """Where the last epoch is kept, nothing is chosen by it."""
+    nowhere = {"quality": float("nan")}
+    with pytest.raises(FloatingPointError, match="validation quality is nan in epoch 1"):
+        fit(Line(), Source(), PRESET, "cpu", 3, lambda _: nowhere, "quality")
+    last = PRESET.model_copy(update={"keep": "last"})
+    assert fit(Line(), Source(), last, "cpu", 3, lambda _: nowhere, "quality").best_epoch == 3
+
+
 def test_an_absent_device_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert resolve_device("auto") == resolve_device("cpu") == "cpu"

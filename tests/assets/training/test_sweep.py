@@ -9,10 +9,11 @@ import pandas as pd
 import pytest
 import torch
 
-from assets.config import ConfigError, Settings, SplitConfig
+from assets.config import ConfigError, Settings, SplitConfig, TrainingConfig
 from assets.storage import Storage
 from assets.stream import DatasetTables, EngagementStream, Queries, load_tables
 from assets.training.past import before_cutoff
+from assets.training.presets import preset
 from assets.training.studies import sweep as sweeps
 from assets.training.studies.slices import columns, slice_ndcg, slices_before
 from assets.training.studies.sweep import Trial, basis_of, changes, read_trials, run_trial, sweep, trials, trials_path
@@ -23,6 +24,8 @@ from tests.support import Row, interactions_frame, write_tables
 
 TINY = {"dim": 4, "max_epochs": 2, "users.history_length": 7}
 GRID = ({"learning_rate": 0.01}, {"learning_rate": 0.02})
+MONITOR = preset("sasrec", TrainingConfig(), "toy").model_dump()["monitor"]
+"""What sasrec's trials are compared by."""
 SAME = [
     "seed",
     "epochs",
@@ -62,7 +65,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[Trial]:
 
     def instead(trial: Trial, past: DatasetTables, settings: Settings) -> dict[str, Any]:
         done.append(trial)
-        measured = {"log_likelihood": -trial.config.learning_rate, "best_epoch": 1, "epochs": 2, "seconds": 0.0}
+        measured = {MONITOR: -trial.config.learning_rate, "best_epoch": 1, "epochs": 2, "seconds": 0.0}
         what = {"model": trial.model, "overrides": json.dumps(dict(trial.overrides)), "seed": trial.seed}
         return {**what, **measured, "error": "", "config": trial.key[0]}
 
@@ -121,10 +124,10 @@ def test_finished_trials_are_kept(storage: Storage, settings: Settings, counted:
     first = sweep(storage, "sasrec", GRID, settings, said.append)
     assert [trial.config.learning_rate for trial in counted] == [0.01, 0.02]
     assert said[0] == "sasrec: 2 trials, 0 of them known"
-    assert said[1] == 'sasrec 1/2 seed 0 {"learning_rate": 0.01}: log_likelihood -0.0100 after 1 of 2 epochs, 0.0 s'
+    assert said[1] == f'sasrec 1/2 seed 0 {{"learning_rate": 0.01}}: {MONITOR} -0.0100 after 1 of 2 epochs, 0.0 s'
     grown = sweep(storage, "sasrec", ({"learning_rate": 0.05}, *GRID), settings, said.append)
     assert [trial.config.learning_rate for trial in counted] == [0.01, 0.02, 0.05]
-    assert grown["log_likelihood"].tolist() == [-0.05, -0.01, -0.02]  # in the order of the grid
+    assert grown[MONITOR].tolist() == [-0.05, -0.01, -0.02]  # in the order of the grid
     pd.testing.assert_frame_equal(grown.iloc[1:].reset_index(drop=True), first)
     sweep(storage, "sasrec", GRID, settings_for(settings.home, seeds=2), said.append)
     assert [trial.seed for trial in counted] == [0, 0, 0, 1, 1]
@@ -175,7 +178,7 @@ def test_a_loss_that_is_not_finite_is_a_result(
     past = before_cutoff(load_tables(storage))
     row = run_trial(trials("sasrec", GRID, settings)[0], past, settings)
     assert row["error"].startswith("loss is nan")
-    assert np.isnan(row["log_likelihood"])
+    assert np.isnan(row[MONITOR])
     rows = sweep(storage, "sasrec", GRID, settings)
     assert "failed" in markdown(rows, "sasrec", "toy")
 
@@ -192,19 +195,19 @@ def test_changes_are_against_the_datasets_preset(settings: Settings) -> None:
 def test_the_summary_averages_seeds_and_puts_the_best_first() -> None:
     settings = Settings(training={"seeds": 2})
     found = trials("sasrec", ({}, {"dim": 8}, {"dim": 16}), settings)
-    likelihood = [-3.0, -3.2, -2.0, -2.4, float("nan"), -1.0]
+    score = [-3.0, -3.2, -2.0, -2.4, float("nan"), -1.0]
     rows = pd.DataFrame(
         {
             "model": "sasrec",
             "seed": [trial.seed for trial in found],
             "config": [trial.key[0] for trial in found],
-            "log_likelihood": likelihood,
+            MONITOR: score,
             "error": ["", "", "", "", "diverged", ""],
         }
     )
     table = summary(rows, "simulated")
     assert table["changes"].tolist() == ["dim 8", PRESET, "dim 16"]
-    assert table["log_likelihood"].tolist()[:2] == pytest.approx([-2.2, -3.1])
+    assert table[MONITOR].tolist()[:2] == pytest.approx([-2.2, -3.1])
     assert table["standard_error"].tolist()[:2] == pytest.approx([0.2, 0.1])  # |difference| / 2 for two
     assert table["failed"].tolist() == [0, 0, 1]
 
