@@ -144,7 +144,7 @@ class TrainingConfig(StrictModel):
     )
     grids: dict[str, tuple[dict[str, Any], ...]] = Field(
         default_factory=dict,
-        description="per model name: the overrides that training/sweep tries, in place of its documented grid",
+        description="per model name: the overrides that studies/sweep tries, in place of its documented grid",
     )
 
 

@@ -15,6 +15,7 @@ HISTORIES: Final = "histories"
 TRANSFORMS: Final = "transforms"
 QUALITY: Final = "quality"
 TRAINING: Final = "training"
+STUDIES: Final = "studies"
 EVALUATION: Final = "evaluation"
 SERVING: Final = "serving"
 MONITORING: Final = "monitoring"
@@ -28,6 +29,7 @@ STAGES: Final = (
     TRANSFORMS,
     QUALITY,
     TRAINING,
+    STUDIES,
     EVALUATION,
     SERVING,
     MONITORING,
@@ -41,9 +43,9 @@ RAW_USERS: Final[Key] = [INGESTION, "users"]
 TABLES: Final[Key] = [TRANSFORMS, "tables"]
 DATA_DOCS: Final[Key] = [QUALITY, "data_docs"]
 
-SWEEP: Final[Key] = [TRAINING, "sweep"]
-GAMMA_SWEEP: Final[Key] = [TRAINING, "gamma_sweep"]
-GATES: Final[Key] = [TRAINING, "gates"]
+SWEEP: Final[Key] = [STUDIES, "sweep"]
+GAMMA_SWEEP: Final[Key] = [STUDIES, "gamma_sweep"]
+GATES: Final[Key] = [STUDIES, "gates"]
 
 METRICS: Final[Key] = [EVALUATION, "metrics"]
 LEADERBOARD: Final[Key] = [EVALUATION, "leaderboard"]

@@ -49,7 +49,7 @@ FOR_REPORTS = {
 }
 """What the job leaves to ``thaw report``."""
 
-STUDIES = {"training/sweep", "training/gamma_sweep", "training/gates"}
+STUDIES = {"studies/sweep", "studies/gamma_sweep", "studies/gates"}
 """What the job leaves to whoever asks for it."""
 
 

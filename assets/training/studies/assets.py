@@ -20,7 +20,7 @@ NETS = [model for model, entry in MODELS.items() if entry.kind == "net"]
 @dg.asset(
     key=keys.SWEEP,
     deps=[keys.TABLES],
-    group_name=keys.TRAINING,
+    group_name=keys.STUDIES,
     kinds={"torch", "parquet"},
     owners=[keys.OWNER],
     description=(
@@ -66,7 +66,7 @@ def sweep(
 @dg.asset(
     key=keys.GAMMA_SWEEP,
     deps=[keys.TABLES],
-    group_name=keys.TRAINING,
+    group_name=keys.STUDIES,
     kinds={"torch", "png"},
     owners=[keys.OWNER],
     description=(
@@ -104,7 +104,7 @@ def gamma_sweep(
 @dg.asset(
     key=keys.GATES,
     deps=[keys.TABLES, *(keys.checkpoint(model) for model in NETS)],
-    group_name=keys.TRAINING,
+    group_name=keys.STUDIES,
     kinds={"torch", "parquet", "png"},
     owners=[keys.OWNER],
     description=(

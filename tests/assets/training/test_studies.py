@@ -47,7 +47,7 @@ def test_every_asset_says_what_it_is() -> None:
     assert [asset.key.path for asset in ASSETS] == [keys.SWEEP, keys.GAMMA_SWEEP, keys.GATES]
     for asset in ASSETS:
         spec = asset.specs_by_key[asset.key]
-        assert (spec.group_name, list(spec.owners)) == (keys.TRAINING, [keys.OWNER])
+        assert (spec.group_name, list(spec.owners)) == (keys.STUDIES, [keys.OWNER])
         assert spec.description
         assert spec.kinds
 
