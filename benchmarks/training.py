@@ -32,17 +32,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from assets.config import Settings, load_settings
 from assets.schema import Columns, ItemSlice
 from assets.stream import Catalog, DatasetTables, EngagementStream, load_tables
-from assets.training.batches import BatchSource, Draws, TimedBatches
+from assets.training.batches import BatchSource
 from assets.training.encoding import Encodings, Universe
 from assets.training.loop import fit, seeded
 from assets.training.past import before_cutoff
 from assets.training.presets import FitPreset, preset
-from assets.training.refresh import Refresher
+from assets.training.train import prepare
 from assets.training.validation import NDCG
 from benchmarks.plain_ihm import PlainIHM, PlainSampler, Shape, plain_step
 from models.base import PADDING, Net
 from models.ihm import HistoryItemsConfig
-from models.registry import build_net
 from models.sequence import SequenceUsersConfig
 
 MODEL: Final = "ihm_sasrec"
@@ -124,20 +123,15 @@ def fast_epoch_seconds(
     past = before_cutoff(tables)
     stamps: list[tuple[int, float, float]] = []
     with seeded(seed, "cpu", threads):
-        encodings = Encodings.fit(past, past.stream, settings.split.qualified_user_min)
-        net = build_net(config.net, encodings.sizes)
-        universe = Universe.encode(encodings, past)
-        refresher = Refresher(universe, past.cutoff, net.item_history_length, config.counts)
-        draws = Draws(config.draws, config.negatives, config.negative_power, settings.split.tail_max_count)
-        source = TimedBatches(past.stream, past.catalog, refresher, draws, net.history_length, config.batch_size, seed)
-        batches = Metered(source, steps)
+        ready = prepare(config, past, past.stream, past.cutoff, settings)
+        batches = Metered(ready.batches, steps)
 
         def stamp(net: Net) -> dict[str, float]:
             del net
             stamps.append((batches.targets, time.perf_counter(), time.process_time()))
             return {NDCG: float(len(stamps))}  # better every epoch: training must not stop early
 
-        fit(net, batches, config, "cpu", epochs + 1, stamp, NDCG)
+        fit(ready.net, batches, config, "cpu", epochs + 1, stamp, NDCG)
     interactions, wall, cpu = (last - first for first, last in zip(stamps[0], stamps[-1], strict=True))
     return Measured(int(interactions), wall, cpu, 0.0, peak_mib())
 

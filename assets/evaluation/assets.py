@@ -28,17 +28,11 @@ def ranks_asset(model: str) -> dg.AssetsDefinition:
         ),
     )
     def rank(storage: dg.ResourceParam[Storage], settings: dg.ResourceParam[Settings]) -> dg.MaterializeResult:
-        from tqdm import tqdm
-
         from assets.evaluation.files import ranks_path
+        from assets.evaluation.progress import case_progress
         from assets.evaluation.run import rank_model
 
-        with tqdm(desc=f"ranking {model}", unit=" cases", unit_scale=True, mininterval=1.0) as bar:
-
-            def advance(done: int, total: int) -> None:
-                bar.total = total
-                bar.update(done)
-
+        with case_progress(f"ranking {model}") as advance:
             ranked = rank_model(storage, settings, model, advance)
         info = ranked.info
         return dg.MaterializeResult(

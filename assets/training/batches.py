@@ -176,8 +176,8 @@ class TimedBatches:
         history = self._history(windows)  # [B, L] universe rows
         known = stream.before(instant)
         available = self.catalog.rows_at(instant)
-        counts = np.bincount(known.items, minlength=known.n_items)
-        negatives = self._negatives(available, counts, targets)
+        chances = self._chances(known, available)
+        negatives = self._negatives(available, chances, targets)
         rows, candidates = self._rows(available, targets, negatives, history)
         column = np.full(stream.n_items, PADDING, np.int64)
         column[rows] = np.arange(len(rows))
@@ -201,7 +201,7 @@ class TimedBatches:
             seen_targets=torch.from_numpy(seen[0]),
             seen_items=torch.from_numpy(seen[1]),
             negatives=torch.from_numpy(column[negatives]),
-            log_q=self._log_q(available, counts, rows),
+            log_q=self._log_q(available, chances, rows),
             rebalanced=rebalanced(train_counts, self.draws.tail_max_count, self.generator),
             reversed=inverse_frequency(train_counts, self.generator),
         )
@@ -214,12 +214,19 @@ class TimedBatches:
         inside = np.where(filled, self.groups.starts[windows][:, None] + slots, 0)
         return np.where(filled, self.known.items[self.known.by_user[inside]], PADDING)
 
-    def _negatives(self, available: Int, counts: Int, targets: Int) -> Int:
-        """[K] universe rows."""
+    def _chances(self, known: EngagementStream, available: Int) -> NDArray[np.float64]:
+        """[A] probability of each available item as a negative; [0] where none is drawn."""
         if self.draws.kind in {"none", "targets"}:
+            return np.zeros(0)
+        counts = np.bincount(known.items, minlength=known.n_items)
+        return frequencies(counts[available], self.draws.power)
+
+    def _negatives(self, available: Int, chances: NDArray[np.float64], targets: Int) -> Int:
+        """[K] universe rows."""
+        if not len(chances):
             return np.zeros(0, np.int64)
         number = self.draws.count if self.draws.kind == "shared" else len(targets)
-        drawn = available[draw(frequencies(counts[available], self.draws.power), number, self.generator)]
+        drawn = available[draw(chances, number, self.generator)]
         if self.draws.kind == "each":  # collision rule: the next item of the catalog, cyclically
             following = available[(np.searchsorted(available, drawn) + 1) % len(available)]
             return np.where(drawn == targets, following, drawn)
@@ -236,7 +243,7 @@ class TimedBatches:
         inside = (column[item] >= 0) & (column[item] < candidates)
         return row[inside], column[item[inside]]
 
-    def _log_q(self, available: Int, counts: Int, rows: Int) -> Tensor:
+    def _log_q(self, available: Int, chances: NDArray[np.float64], rows: Int) -> Tensor:
         """[M]; in-batch negatives are drawn by how often an item is a target."""
         if self.draws.kind == "none":
             return torch.zeros(0)
@@ -244,7 +251,7 @@ class TimedBatches:
             share = self.train_counts / self.train_counts.sum()
             return torch.from_numpy(np.log(np.maximum(share, 1.0 / self.train_counts.sum()))[rows]).float()
         table = np.zeros(self.known.n_items)
-        table[available] = frequencies(counts[available], self.draws.power)
+        table[available] = chances
         with np.errstate(divide="ignore"):  # an item of a history that is not on the catalog yet is no candidate
             return torch.from_numpy(np.log(table[rows])).float()
 

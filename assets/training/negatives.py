@@ -30,11 +30,7 @@ def rebalanced(counts: Int, largest: int, generator: torch.Generator) -> Tensor:
             min(1, largest / count), so that every item above counts as if it had ``largest`` engagements.
     """
     weights = np.minimum(1.0, largest / np.maximum(counts, 1))
-    return (
-        torch.from_numpy(draw(weights / weights.sum(), len(counts), generator))
-        if len(counts)
-        else torch.zeros(0).long()
-    )
+    return _draw_targets(weights, generator)
 
 
 def inverse_frequency(counts: Int, generator: torch.Generator) -> Tensor:
@@ -43,8 +39,11 @@ def inverse_frequency(counts: Int, generator: torch.Generator) -> Tensor:
     ``count`` targets share an item, so each of them is drawn in proportion to 1 / count^2.
     """
     weights = 1.0 / np.maximum(counts, 1).astype(np.float64) ** 2
-    return (
-        torch.from_numpy(draw(weights / weights.sum(), len(counts), generator))
-        if len(counts)
-        else torch.zeros(0).long()
-    )
+    return _draw_targets(weights, generator)
+
+
+def _draw_targets(weights: NDArray[np.float64], generator: torch.Generator) -> Tensor:
+    """[T] rows drawn in proportion to ``weights`` [T]."""
+    if not len(weights):
+        return torch.zeros(0, dtype=torch.int64)
+    return torch.from_numpy(draw(weights / weights.sum(), len(weights), generator))

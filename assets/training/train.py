@@ -139,28 +139,56 @@ class _Phase:
 
     def run(self, known: EngagementStream, epochs: int, check: Validator | None) -> tuple[Fitted, Encodings]:
         """Encode and fit on ``known``, from the seed, validating with ``check`` if there is one."""
-        seed, device = self.settings.training.seed, resolve_device(self.settings.training.device)
-        split = self.settings.split
-        encodings = Encodings.fit(self.past, known, split.qualified_user_min)
-        with seeded(seed, device, self.config.threads):
-            net = build_net(self.config.net, encodings.sizes)
-            until = self.past.cutoff if check is None else self.past.validation_start
-            refresher = self.refresher(net, encodings, until)
-            draws = Draws(self.config.draws, self.config.negatives, self.config.negative_power, split.tail_max_count)
-            batches = TimedBatches(
-                known, self.past.catalog, refresher, draws, net.history_length, self.config.batch_size, seed
-            )
-            validate = _validate(check, refresher) if check is not None else None
-            return fit(net, batches, self.config, device, epochs, validate, self.config.monitor), encodings
+        device = resolve_device(self.settings.training.device)
+        until = self.past.cutoff if check is None else self.past.validation_start
+        with seeded(self.settings.training.seed, device, self.config.threads):
+            ready = prepare(self.config, self.past, known, until, self.settings)
+            validate = _validate(check, ready.batches.refresher) if check is not None else None
+            fitted = fit(ready.net, ready.batches, self.config, device, epochs, validate, self.config.monitor)
+        return fitted, ready.encodings
 
     def refresher(self, net: Net, encodings: Encodings, until: np.datetime64) -> Refresher:
         """Makes the item inputs of ``net``, trained until then."""
-        return Refresher(
-            universe=Universe.encode(encodings, self.past),
-            trained_until=until,
-            history_length=net.item_history_length,
-            trend=self.config.counts,
-        )
+        return _refresher(self.config, self.past, net, encodings, until)
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A fresh net and what it is about to be fitted on."""
+
+    net: Net
+    batches: TimedBatches
+    encodings: Encodings
+
+
+def prepare(
+    config: FitPreset, past: DatasetTables, known: EngagementStream, until: np.datetime64, settings: Settings
+) -> Ready:
+    """Encode ``known`` and build the net and its batches; weights come from torch's global generator.
+
+    Args:
+        until: end of ``known``.
+    """
+    split = settings.split
+    encodings = Encodings.fit(past, known, split.qualified_user_min)
+    net = build_net(config.net, encodings.sizes)
+    refresher = _refresher(config, past, net, encodings, until)
+    draws = Draws(config.draws, config.negatives, config.negative_power, split.tail_max_count)
+    batches = TimedBatches(
+        known, past.catalog, refresher, draws, net.history_length, config.batch_size, settings.training.seed
+    )
+    return Ready(net, batches, encodings)
+
+
+def _refresher(
+    config: FitPreset, past: DatasetTables, net: Net, encodings: Encodings, until: np.datetime64
+) -> Refresher:
+    return Refresher(
+        universe=Universe.encode(encodings, past),
+        trained_until=until,
+        history_length=net.item_history_length,
+        trend=config.counts,
+    )
 
 
 def _validate(check: Validator, refresher: Refresher) -> Validate:

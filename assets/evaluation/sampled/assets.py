@@ -31,16 +31,10 @@ def sampled_asset(model: str) -> dg.AssetsDefinition:
         ),
     )
     def sample(storage: dg.ResourceParam[Storage], settings: dg.ResourceParam[Settings]) -> dg.MaterializeResult:
-        from tqdm import tqdm
-
+        from assets.evaluation.progress import case_progress
         from assets.evaluation.sampled.run import sample_model, sampled_path
 
-        with tqdm(desc=f"sampling {model}", unit=" cases", unit_scale=True, mininterval=1.0) as bar:
-
-            def advance(done: int, total: int) -> None:
-                bar.total = total
-                bar.update(done)
-
+        with case_progress(f"sampling {model}") as advance:
             sampled = sample_model(storage, settings, model, advance)
         return dg.MaterializeResult(
             metadata={
