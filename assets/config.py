@@ -155,6 +155,52 @@ class IndexConfig(StrictModel):
     queries: int = Field(1000, ge=1, description="user embeddings the self-check searches with")
 
 
+class TriggerConfig(StrictModel):
+    """When a touched item is embedded again (IHM paper, section 4: real-time embedding inference)."""
+
+    on_engagement: bool = Field(True, description="every engagement triggers; else every `every`-th one does")
+    every: int = Field(10, ge=1, description="engagements since the last embedding that trigger, without on_engagement")
+    minimum_interval_seconds: float = Field(
+        0.0, ge=0, description="between two embeddings of one item; what comes sooner waits"
+    )
+    maximum_wait_seconds: float = Field(
+        3600.0, ge=0, description="a touched item that nothing triggered is embedded after this long"
+    )
+
+
+class FreshnessConfig(StrictModel):
+    """The path from a landed file to a searchable item."""
+
+    partition: Literal["day", "hour"] = Field("day", description="span of a partition of landed engagements, UTC")
+    trigger: TriggerConfig = TriggerConfig()
+    retention_days: int = Field(
+        365, ge=1, description="a row this much older than the latest engagement is set aside: it may be a repetition"
+    )
+    max_quarantine_share: float = Field(
+        0.05, ge=0, le=1, description="refuse a landed file of which more than this share of rows is set aside"
+    )
+    files_per_run: int = Field(2000, ge=1, description="landed files that one run takes, at most")
+    partitions_per_run: int = Field(31, ge=1, description="partitions that one run takes, at most")
+    sensor_seconds: int = Field(5, ge=1, description="between two looks at the landing folder")
+    attempts: int = Field(5, ge=1, description="runs for the same files before they are left to a person")
+    compact_share: float = Field(
+        0.2, gt=0, description="the index is compacted when its deltas hold this share of the catalog"
+    )
+    ats_p95_seconds: float = Field(60.0, gt=0, description="action-to-serving latency that a check allows")
+    new_item_days: float = Field(7.0, gt=0, description="items available for at most this long count as new")
+
+
+class ServiceConfig(StrictModel):
+    """The HTTP service; its bearer token comes from the environment alone (``THAW_SERVICE_TOKEN``)."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=0, le=65535)
+    max_k: int = Field(100, ge=1)
+    max_users: int = Field(100, ge=1, description="users of one request")
+    max_body_bytes: int = Field(65_536, ge=1)
+    poll_milliseconds: int = Field(50, ge=1, description="between two looks for new deltas")
+
+
 class DriftConfig(StrictModel):
     """Drift reports."""
 
@@ -172,6 +218,8 @@ class Settings(StrictModel):
     sampled: SampledConfig = SampledConfig()
     training: TrainingConfig = TrainingConfig()
     index: IndexConfig = IndexConfig()
+    freshness: FreshnessConfig = FreshnessConfig()
+    service: ServiceConfig = ServiceConfig()
     drift: DriftConfig = DriftConfig()
     datasets: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="per dataset name: options of its adapter"

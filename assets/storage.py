@@ -83,6 +83,16 @@ class Storage:
         return self.base / "index"
 
     @property
+    def landing(self) -> Path:
+        """Drop zone: ``engagements/`` and ``items/``; behind it ``done/`` and ``quarantine/``."""
+        return self.base / "landing"
+
+    @property
+    def live(self) -> Path:
+        """The freshness path's state: landed batches, generations, what was removed."""
+        return self.base / "live"
+
+    @property
     def dashboards(self) -> Path:
         return self.base / "dashboards"
 

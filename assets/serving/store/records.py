@@ -1,0 +1,123 @@
+"""What the values of the store are: fixed-size records and runs of entries that numpy reads and writes without a loop.
+
+Instants are microseconds since 1970, UTC, as int64; :data:`NEVER` is numpy's NaT. "Wall" instants are the clock of the
+machine, the others the clock of the engagements.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from assets.stream import Int
+
+Records = NDArray[Any]
+
+NEVER = np.iinfo(np.int64).min
+OOV = 0
+
+ITEM = np.dtype(
+    [
+        ("available_at", "<i8"),  # min(created_at, first engagement); NEVER where neither is known
+        ("first_engaged_at", "<i8"),
+        ("last_engaged_at", "<i8"),
+        ("total", "<i8"),  # engagements
+        ("train_count", "<i8"),  # of them before the checkpoint's cutoff, as it was trained
+        ("decayed", "<f8"),  # decayed count as of decayed_at
+        ("decayed_at", "<i8"),  # 0 while decayed is 0
+        ("embedded_at", "<i8"),  # wall; NEVER where it has no vector yet
+        ("embedded_total", "<i8"),  # total at the last embedding
+    ]
+)
+ENTRY = np.dtype([("timestamp", "<i8"), ("row", "<i8"), ("id", "<i4")])
+"""One history entry; ``row`` is the source row, which orders equal timestamps; ``id`` is a dense id among the qualified
+users (item histories) or an item's number (user histories)."""
+
+PENDING = np.dtype(
+    [
+        ("touched_at", "<i8"),  # wall: the first touch since the last embedding
+        ("due_at", "<i8"),  # wall
+        ("trend_stale", "u1"),  # whether the trend in the index is older than the counts
+    ]
+)
+
+
+def number_keys(numbers: Int | Sequence[int]) -> list[bytes]:
+    """Keys of item numbers [n]."""
+    raw = np.asarray(numbers, np.int64).astype(">u4").tobytes()
+    return [raw[at : at + 4] for at in range(0, len(raw), 4)]
+
+
+def numbers_of(keys: Iterable[bytes]) -> Int:
+    """[n] item numbers of keys."""
+    return np.frombuffer(b"".join(keys), ">u4").astype(np.int64)
+
+
+def instant_key(instant: int) -> bytes:
+    """Key of an instant or a sequence number not below 0."""
+    return int(instant).to_bytes(8, "big")
+
+
+def pack(records: Records) -> list[bytes]:
+    """One value per record [n]."""
+    raw, width = records.tobytes(), records.dtype.itemsize
+    return [raw[at : at + width] for at in range(0, len(raw), width)]
+
+
+def unpack(values: Sequence[bytes | None], missing: Records) -> Records:
+    """[n] records, writable; ``missing`` (a record) where a value is ``None``."""
+    blank = missing.tobytes()
+    return np.frombuffer(b"".join(blank if value is None else value for value in values), missing.dtype).copy()
+
+
+def pack_runs(records: Records, lengths: Int) -> list[bytes]:
+    """One value per run: ``lengths`` [n] consecutive records each."""
+    raw = records.tobytes()
+    ends = (np.cumsum(lengths) * records.dtype.itemsize).tolist()
+    return [raw[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)] if ends else []
+
+
+def unpack_runs(values: Sequence[bytes | None], dtype: np.dtype) -> tuple[Records, Int]:
+    """All records one after another [E], and the length of each run [n]; nothing where a value is ``None``."""
+    parts = [value or b"" for value in values]
+    lengths = np.fromiter(map(len, parts), np.int64, len(parts)) // dtype.itemsize
+    return np.frombuffer(b"".join(parts), dtype), lengths
+
+
+def new_items(count: int) -> Records:
+    """[count] ITEM records that nothing is known of."""
+    records = np.zeros(count, ITEM)
+    for name in ("available_at", "first_engaged_at", "last_engaged_at", "embedded_at"):
+        records[name] = NEVER
+    return records
+
+
+def pack_features(dense_ids: Int, features: Sequence[tuple[Int, Int]]) -> list[bytes]:
+    """Encoded rows [n]: int32 dense id, then per feature the number of its values and the values.
+
+    Args:
+        dense_ids: [n].
+        features: per feature, in the order of its name, all value ids one after another and [n] how many each row has.
+    """
+    parts = [[np.array([dense], np.int32)] for dense in dense_ids]
+    for values, lengths in features:
+        ends = np.cumsum(lengths)
+        for row, (end, length) in enumerate(zip(ends.tolist(), lengths.tolist(), strict=True)):
+            parts[row] += [np.array([length], np.int32), values[end - length : end].astype(np.int32)]
+    return [np.concatenate(row).tobytes() for row in parts]
+
+
+def unpack_features(values: Sequence[bytes | None], features: int) -> tuple[Int, list[tuple[Int, Int]]]:
+    """Inverse of :func:`pack_features`; an absent value is a row whose id and features are all OOV."""
+    unknown = np.array([OOV, *([1, OOV] * features)], np.int32).tobytes()
+    flat, lengths = unpack_runs([unknown if value is None else value for value in values], np.dtype("<i4"))
+    at = np.cumsum(lengths) - lengths  # [n] where each row is read next
+    dense, found = flat[at].astype(np.int64), []
+    at = at + 1
+    for _ in range(features):
+        counts = flat[at].astype(np.int64)  # [n]
+        inside = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        found.append((flat[np.repeat(at + 1, counts) + inside].astype(np.int64), counts))
+        at = at + 1 + counts
+    return dense, found
