@@ -6,6 +6,7 @@ arrays of the index's kind. Header: ``format``, ``kind``, ``header`` (JSON) and 
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,13 +48,8 @@ class IndexContent:
 
 def write_index(path: Path, content: IndexContent) -> None:
     """Write atomically: a reader sees the old file or the new one."""
-    encoded = [item.encode() for item in content.ids]
-    tensors = {
-        **content.arrays,
-        "labels": content.labels,
-        "ids": np.frombuffer(b"".join(encoded), np.uint8),
-        "id_ends": np.cumsum([len(item) for item in encoded], dtype=np.int64),
-    }
+    ids, id_ends = pack_ids(content.ids)
+    tensors = {**content.arrays, "labels": content.labels, "ids": ids, "id_ends": id_ends}
     header = {"format": FORMAT, "kind": content.kind, "header": json.dumps(content.header, sort_keys=True)}
     header["digest"] = _digest(tensors, header)
     write_bytes(path, save(tensors, metadata=header))
@@ -80,13 +76,21 @@ def read_index(path: Path, kind: str) -> IndexContent:
         raise IndexFileError(f"{path} is corrupted (its content does not match its digest): {REBUILD}")
     if header["kind"] != kind:
         raise IndexFileError(f"{path} holds an index of kind {header['kind']!r}, not {kind!r}")
-    ids = _split(tensors.pop("ids").tobytes(), tensors.pop("id_ends"))
+    ids = unpack_ids(tensors.pop("ids"), tensors.pop("id_ends"))
     return IndexContent(kind, ids, tensors.pop("labels"), tensors, json.loads(header["header"]))
 
 
-def _split(text: bytes, ends: Int) -> list[str]:
+def pack_ids(ids: Sequence[str]) -> tuple[NDArray[np.uint8], Int]:
+    """All ids as one run of UTF-8 bytes, and [n] where each ends: strings as tensors."""
+    encoded = [item.encode() for item in ids]
+    return np.frombuffer(b"".join(encoded), np.uint8), np.cumsum([len(item) for item in encoded], dtype=np.int64)
+
+
+def unpack_ids(text: NDArray[np.uint8], ends: Int) -> list[str]:
+    """Inverse of :func:`pack_ids`."""
+    characters = text.tobytes()
     starts = [0, *ends[:-1].tolist()] if len(ends) else []
-    return [text[start:end].decode() for start, end in zip(starts, ends.tolist(), strict=True)]
+    return [characters[start:end].decode() for start, end in zip(starts, ends.tolist(), strict=True)]
 
 
 def _digest(tensors: dict[str, NDArray[Any]], header: dict[str, str]) -> str:

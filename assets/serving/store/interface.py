@@ -1,7 +1,8 @@
 """An ordered key-value store with transactions: all that the freshness path asks of one.
 
-Any number of readers, each over one consistent state, beside one writer. LMDB stands behind it here (:mod:`.lmdb_store`);
-a server with transactions and ordered keys could. Keys and values are bytes; what they mean is in :mod:`.records`.
+Any number of readers, each over one consistent state, beside one writer. LMDB stands behind it here
+(:mod:`.lmdb_store`); a server with transactions and ordered keys could. Keys are not empty and have at most 511 bytes;
+what keys and values mean is in :mod:`.records`.
 """
 
 from abc import ABC, abstractmethod

@@ -4,11 +4,13 @@ Chosen over SQLite (readers and writers share a page cache and a WAL to checkpoi
 RocksDB-like stores (one process only). A commit is one fsync; after SIGKILL the file holds the last commit.
 """
 
+import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import lmdb
 
@@ -20,18 +22,18 @@ MAP_SIZE = 1 << 40
 MAX_READERS = 512
 
 
-class StoreInUseError(RuntimeError):
-    """The store was closed while somebody still used it."""
+class StoreUseError(RuntimeError):
+    """The store is used after it was closed or across a fork, or one thread writes within its own write."""
 
 
 class LmdbReader(Reader):
-    def __init__(self, transaction: lmdb.Transaction, tables: dict[Table, object]) -> None:
+    def __init__(self, transaction: lmdb.Transaction, tables: dict[Table, Any]) -> None:
         self._transaction = transaction
         self._tables = tables
 
     def get_many(self, table: Table, keys: Sequence[bytes]) -> list[bytes | None]:
         database, get = self._tables[table], self._transaction.get
-        return [get(key, db=database) for key in keys]
+        return [get(key, None, database) for key in keys]
 
     def scan(self, table: Table, start: bytes = b"", stop: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
         with self._transaction.cursor(self._tables[table]) as cursor:
@@ -57,44 +59,72 @@ class LmdbWriter(LmdbReader, Writer):
             self._transaction.delete(key, db=database)
 
 
+@dataclass
+class _Shared:
+    """What a process has open of one folder."""
+
+    environment: lmdb.Environment
+    tables: dict[Table, Any]
+    users: int = 0
+    process: int = field(default_factory=os.getpid)
+    writing: threading.local = field(default_factory=threading.local)
+
+
 class LmdbStore(KeyValueStore):
     """A store in the folder ``path``, made if it is not there.
 
-    LMDB allows a process to open a folder once; objects for the same folder in one process share that one.
+    LMDB allows a process to open a folder once; objects for the same folder in one process share that one. What is open
+    must not be used by a forked process.
     """
 
-    _open: ClassVar[dict[Path, tuple[lmdb.Environment, dict[Table, object], int]]] = {}
+    _open: ClassVar[dict[Path, _Shared]] = {}
     _lock: ClassVar[threading.Lock] = threading.Lock()
 
     def __init__(self, path: Path) -> None:
         self.path = path.resolve()
         self._closed = False
         with self._lock:
-            environment, tables, users = self._open.get(self.path) or (*_environment(self.path), 0)
-            self._open[self.path] = environment, tables, users + 1
-        self._environment, self._tables = environment, tables
+            if self.path not in self._open:
+                self._open[self.path] = _open(self.path)
+            self._shared = self._open[self.path]
+            self._shared.users += 1
 
     @contextmanager
     def read(self) -> Iterator[Reader]:
-        with self._environment.begin() as transaction:
-            yield LmdbReader(transaction, self._tables)
+        self._require_usable()
+        with self._shared.environment.begin() as transaction:
+            yield LmdbReader(transaction, self._shared.tables)
 
     @contextmanager
     def write(self) -> Iterator[Writer]:
-        with self._environment.begin(write=True) as transaction:
-            yield LmdbWriter(transaction, self._tables)
+        self._require_usable()
+        writing = self._shared.writing
+        if getattr(writing, "now", False):
+            raise StoreUseError(f"{self.path}: this thread is writing already and would wait for itself")
+        self._shared.environment.reader_check()  # a killed reader's slot would keep old pages for ever
+        with self._shared.environment.begin(write=True) as transaction:
+            writing.now = True
+            try:
+                yield LmdbWriter(transaction, self._shared.tables)
+            finally:
+                writing.now = False
 
     def close(self) -> None:
+        """Give back what this object holds; transactions must have ended before. Closing twice does nothing."""
         if self._closed:
             return
         self._closed = True
         with self._lock:
-            environment, tables, users = self._open[self.path]
-            if users > 1:
-                self._open[self.path] = environment, tables, users - 1
-                return
-            del self._open[self.path]
-            environment.close()
+            self._shared.users -= 1
+            if not self._shared.users:
+                del self._open[self.path]
+                self._shared.environment.close()
+
+    def _require_usable(self) -> None:
+        if self._closed:
+            raise StoreUseError(f"{self.path}: this store was closed; open it anew")
+        if self._shared.process != os.getpid():
+            raise StoreUseError(f"{self.path} was opened before this process was forked; start processes by spawn")
 
     def __enter__(self) -> "LmdbStore":
         return self
@@ -103,8 +133,7 @@ class LmdbStore(KeyValueStore):
         self.close()
 
 
-def _environment(path: Path) -> tuple[lmdb.Environment, dict[Table, object]]:
+def _open(path: Path) -> _Shared:
     path.mkdir(parents=True, exist_ok=True)
     environment = lmdb.open(str(path), map_size=MAP_SIZE, max_dbs=len(Table), max_readers=MAX_READERS)
-    environment.reader_check()  # frees the slots of readers that were killed
-    return environment, {table: environment.open_db(table.value.encode()) for table in Table}
+    return _Shared(environment, {table: environment.open_db(table.value.encode()) for table in Table})

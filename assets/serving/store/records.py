@@ -4,6 +4,7 @@ Instants are microseconds since 1970, UTC, as int64; :data:`NEVER` is numpy's Na
 machine, the others the clock of the engagements.
 """
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -43,6 +44,19 @@ PENDING = np.dtype(
 )
 
 
+LONGEST_KEY = 511
+"""Bytes that a key may have, which is LMDB's own limit; the id of an item or user is rarely near it."""
+
+
+def id_keys(ids: Iterable[str]) -> list[bytes]:
+    """Keys of item or user ids: their UTF-8 bytes.
+
+    Longer ones than a key may be become their SHA-256, behind a byte that no UTF-8 text has.
+    """
+    keys = [each.encode() for each in ids]
+    return [key if len(key) <= LONGEST_KEY else b"\xff" + hashlib.sha256(key).digest() for key in keys]
+
+
 def number_keys(numbers: Int | Sequence[int]) -> list[bytes]:
     """Keys of item numbers [n]."""
     raw = np.asarray(numbers, np.int64).astype(">u4").tobytes()
@@ -71,11 +85,12 @@ def unpack(values: Sequence[bytes | None], missing: Records) -> Records:
     return np.frombuffer(b"".join(blank if value is None else value for value in values), missing.dtype).copy()
 
 
-def pack_runs(records: Records, lengths: Int) -> list[bytes]:
-    """One value per run: ``lengths`` [n] consecutive records each."""
-    raw = records.tobytes()
-    ends = (np.cumsum(lengths) * records.dtype.itemsize).tolist()
-    return [raw[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)] if ends else []
+def pack_runs(records: Records, lengths: Int, latest: int | None = None) -> list[bytes]:
+    """One value per run: ``lengths`` [n] consecutive records each, of which only the ``latest`` are kept if given."""
+    raw, width = records.tobytes(), records.dtype.itemsize
+    ends = np.cumsum(lengths) * width
+    kept = (lengths if latest is None else np.minimum(lengths, latest)) * width
+    return [raw[start:end] for start, end in zip((ends - kept).tolist(), ends.tolist(), strict=True)]
 
 
 def unpack_runs(values: Sequence[bytes | None], dtype: np.dtype) -> tuple[Records, Int]:
@@ -100,12 +115,22 @@ def pack_features(dense_ids: Int, features: Sequence[tuple[Int, Int]]) -> list[b
         dense_ids: [n].
         features: per feature, in the order of its name, all value ids one after another and [n] how many each row has.
     """
-    parts = [[np.array([dense], np.int32)] for dense in dense_ids]
+    counts = [np.ones(len(dense_ids), np.int64), *(1 + lengths for _, lengths in features)]
+    widths = np.sum(counts, axis=0)  # [n]
+    flat = np.empty(int(widths.sum()), "<i4")
+    at = np.cumsum(widths) - widths  # [n] where each row is written next
+    flat[at] = dense_ids
+    at = at + 1
     for values, lengths in features:
-        ends = np.cumsum(lengths)
-        for row, (end, length) in enumerate(zip(ends.tolist(), lengths.tolist(), strict=True)):
-            parts[row] += [np.array([length], np.int32), values[end - length : end].astype(np.int32)]
-    return [np.concatenate(row).tobytes() for row in parts]
+        flat[at] = lengths
+        flat[np.repeat(at + 1, lengths) + _inside(lengths)] = values
+        at = at + 1 + lengths
+    return pack_runs(flat, widths)
+
+
+def _inside(lengths: Int) -> Int:
+    """0, 1, … within each run."""
+    return np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
 
 
 def unpack_features(values: Sequence[bytes | None], features: int) -> tuple[Int, list[tuple[Int, Int]]]:
@@ -117,7 +142,6 @@ def unpack_features(values: Sequence[bytes | None], features: int) -> tuple[Int,
     at = at + 1
     for _ in range(features):
         counts = flat[at].astype(np.int64)  # [n]
-        inside = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-        found.append((flat[np.repeat(at + 1, counts) + inside].astype(np.int64), counts))
+        found.append((flat[np.repeat(at + 1, counts) + _inside(counts)].astype(np.int64), counts))
         at = at + 1 + counts
     return dense, found

@@ -1,0 +1,129 @@
+"""Accepted engagements into the tables of items and users. Reads and writes what they touch, nothing else."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import pandas as pd
+
+from assets.serving.live.rows import Rows
+from assets.serving.live.runs import merge_entries, merge_values
+from assets.serving.store.interface import Table, Writer
+from assets.serving.store.records import (
+    ENTRY,
+    NEVER,
+    Records,
+    id_keys,
+    new_items,
+    number_keys,
+    pack,
+    pack_runs,
+    unpack,
+    unpack_runs,
+)
+from assets.stream import Int
+
+DAY = 86_400_000_000
+NUMBER = np.dtype("<i4")
+
+
+@dataclass(frozen=True)
+class Engagements:
+    """Rows in order of (timestamp, source row), with their items and users numbered among those that they touch.
+
+    Attributes:
+        numbers: [I] items' numbers, ascending.
+        items: [E] positions in ``numbers``.
+        user_ids: [U] in the order of the store's keys.
+        users: [E] positions in ``user_ids``.
+        timestamps: [E] ascending.
+        source_rows: [E].
+    """
+
+    numbers: Int
+    items: Int
+    user_ids: list[str]
+    users: Int
+    timestamps: Int
+    source_rows: Int
+
+    @classmethod
+    def build(cls, rows: Rows, numbers: Int) -> Self:
+        """Order ``rows`` [E], whose items have ``numbers`` [E]."""
+        at = np.lexsort((rows.source_rows, rows.timestamps))
+        touched, items = np.unique(numbers, return_inverse=True)
+        codes, ids = pd.factorize(rows.users)
+        order = np.array(sorted(range(len(ids)), key=id_keys(ids).__getitem__), np.int64)
+        place = np.empty(len(ids), np.int64)
+        place[order] = np.arange(len(ids))
+        return cls(touched, items[at], ids[order].tolist(), place[codes[at]], rows.timestamps[at], rows.source_rows[at])
+
+    def __len__(self) -> int:
+        return len(self.timestamps)
+
+
+def count_items(writer: Writer, engagements: Engagements, half_life_days: float) -> Records:
+    """Add engagements to the ITEMS that they touch; [I] the records as they are now."""
+    keys = number_keys(engagements.numbers)
+    old = unpack(writer.get_many(Table.ITEMS, keys), new_items(1))
+    new, at, instants, size = old.copy(), engagements.items, engagements.timestamps, len(old)
+    order = np.argsort(at, kind="stable")
+    first, last = _ends(instants[order], np.bincount(at, minlength=size))
+    new["available_at"] = _earliest(old["available_at"], first)
+    new["first_engaged_at"] = _earliest(old["first_engaged_at"], first)
+    new["last_engaged_at"] = np.maximum(old["last_engaged_at"], last)
+    new["total"] += np.bincount(at, minlength=size)
+    # Forward decay: the count is kept as of the latest engagement, so that its value there is at least 1 and nothing
+    # of it is lost by rounding, and no item but the touched ones changes.
+    half_life = half_life_days * DAY
+    as_of = np.where(old["total"] > 0, np.maximum(old["decayed_at"], last), last)
+    fresh = np.bincount(at, np.exp2((instants - as_of[at]) / half_life), size)
+    new["decayed"] = fresh + old["decayed"] * np.exp2((old["decayed_at"] - as_of) / half_life)
+    new["decayed_at"] = as_of
+    writer.put_many(Table.ITEMS, zip(keys, pack(new), strict=True))
+    return new
+
+
+def extend_histories(
+    writer: Writer, table: Table, keys: list[bytes], engagements: Engagements, runs: Int, ids: Int, length: int
+) -> None:
+    """Put engagements into histories, of which the latest ``length`` entries by (timestamp, source row) are kept.
+
+    Args:
+        keys: [n] of the histories.
+        runs: [E] position in ``keys`` of each engagement's history; negative leaves the engagement out.
+        ids: [E] what the entries hold.
+        length: 0 keeps no history at all.
+    """
+    at = np.flatnonzero(runs >= 0)
+    at = at[np.argsort(runs[at], kind="stable")]
+    if length == 0 or not len(at):
+        return
+    present, run_of = np.unique(runs[at], return_inverse=True)
+    entries = np.empty(len(at), ENTRY)
+    entries["timestamp"], entries["row"] = engagements.timestamps[at], engagements.source_rows[at]
+    entries["id"] = ids[at]
+    chosen = [keys[run] for run in present.tolist()]
+    old, lengths = unpack_runs(writer.get_many(table, chosen), ENTRY)
+    merged, lengths = merge_entries(old, lengths, entries, run_of)
+    writer.put_many(table, zip(chosen, pack_runs(merged, lengths, length), strict=True))
+
+
+def extend_seen(writer: Writer, keys: list[bytes], engagements: Engagements) -> None:
+    """Add the items engaged with to what each user has SEEN; ``keys`` [U] of the users."""
+    pairs = np.unique((engagements.users << 32) | engagements.numbers[engagements.items])
+    users, numbers = pairs >> 32, (pairs & 0xFFFFFFFF).astype(NUMBER)
+    old, lengths = unpack_runs(writer.get_many(Table.SEEN, keys), NUMBER)
+    merged, lengths, _ = merge_values(old, lengths, numbers, users)
+    writer.put_many(Table.SEEN, zip(keys, pack_runs(merged, lengths), strict=True))
+
+
+def _ends(ordered: Int, counts: Int) -> tuple[Int, Int]:
+    """First and last [I] of consecutive groups, each of ``counts`` [I] > 0 values."""
+    ends = np.cumsum(counts)
+    return ordered[ends - counts], ordered[ends - 1]
+
+
+def _earliest(known: Int, first: Int) -> Int:
+    """[I] the earlier of two instants, of which the known one may be ``NEVER``."""
+    return np.where(known == NEVER, first, np.minimum(known, first))
