@@ -8,9 +8,10 @@ import hashlib
 import json
 import subprocess
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import safetensors.torch
@@ -26,9 +27,12 @@ from assets.training.encoding import Encodings, Universe
 from assets.training.presets import FitPreset
 from assets.training.recommender import NetRecommender
 from assets.training.refresh import Refresher
-from assets.training.train import Trained
 from assets.transforms.export import verify_tables
+from models.base import Net
 from models.registry import build_net
+
+if TYPE_CHECKING:  # training needs Lightning, which takes seconds to import; loading does not
+    from assets.training.train import Trained
 
 MANIFEST: Final = "manifest.json"
 FORMAT: Final = 1
@@ -58,7 +62,7 @@ def git_revision() -> str:
     return done.stdout.strip()
 
 
-def save_checkpoint(storage: Storage, trained: Trained) -> Path:
+def save_checkpoint(storage: Storage, trained: "Trained") -> Path:
     """Write the checkpoint of ``(trained.model, trained.seed)`` and return its folder."""
     folder = storage.checkpoint(trained.model, trained.seed)
     folder.mkdir(parents=True, exist_ok=True)
@@ -86,7 +90,7 @@ def save_checkpoint(storage: Storage, trained: Trained) -> Path:
     return folder
 
 
-def _save_weights(folder: Path, trained: Trained) -> dict[str, str] | None:
+def _save_weights(folder: Path, trained: "Trained") -> dict[str, str] | None:
     if trained.weights is None:
         return None
     content = safetensors.torch.save(trained.weights)
@@ -94,7 +98,7 @@ def _save_weights(folder: Path, trained: Trained) -> dict[str, str] | None:
     return {"file": write_bytes(folder / f"weights-{digest[:16]}.safetensors", content).name, "sha256": digest}
 
 
-def _save_maps(folder: Path, trained: Trained) -> dict[str, dict[str, Any]]:
+def _save_maps(folder: Path, trained: "Trained") -> dict[str, dict[str, Any]]:
     entries: dict[str, dict[str, Any]] = {}
     for name, id_map in (trained.encodings.maps if trained.encodings else {}).items():
         # Feature names are the source's; the file is numbered, so that no name can be an unfit file name.
@@ -104,7 +108,7 @@ def _save_maps(folder: Path, trained: Trained) -> dict[str, dict[str, Any]]:
     return entries
 
 
-def _files(manifest: dict[str, Any]) -> list[str]:
+def _files(manifest: Mapping[str, Any]) -> list[str]:
     weights = [manifest["weights"]["file"]] if manifest["weights"] else []
     return weights + [entry["file"] for entry in manifest["id_maps"].values()]
 
@@ -115,17 +119,28 @@ def read_manifest(storage: Storage, model: str, seed: int) -> dict[str, Any]:
     Raises:
         CheckpointError: when there is none, or one of another format.
     """
-    path = storage.checkpoint(model, seed) / MANIFEST
+    return read_manifest_in(storage.checkpoint(model, seed), f"materialize training/{model} with seed {seed}")
+
+
+def read_manifest_in(folder: Path, remedy: str = "put a whole checkpoint there") -> dict[str, Any]:
+    """The manifest of the checkpoint in ``folder``, wherever that lies.
+
+    Args:
+        remedy: what an error tells to do.
+
+    Raises:
+        CheckpointError: when there is none, or one of another format.
+    """
+    path = folder / MANIFEST
     if not path.exists():
-        raise CheckpointError(f"{path} does not exist: materialize training/{model} with seed {seed} first")
+        raise CheckpointError(f"{path} does not exist: {remedy} first")
     try:
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise CheckpointError(f"{path} is not JSON ({error}): materialize training/{model} again") from error
+        raise CheckpointError(f"{path} is not JSON ({error}): {remedy} again") from error
     if manifest.get("format") != FORMAT:
         raise CheckpointError(
-            f"{path} has format {manifest.get('format')!r}, this version reads {FORMAT}:"
-            f" materialize training/{model} again"
+            f"{path} has format {manifest.get('format')!r}, this version reads {FORMAT}: {remedy} again"
         )
     return manifest
 
@@ -149,20 +164,48 @@ def load_recommender(storage: Storage, model: str, seed: int, tables: DatasetTab
             f"{folder} was trained on tables {manifest['data_version'][:12]}, the tables are now {current[:12]}:"
             f" materialize training/{model} again"
         )
-    if missing := [name for name in _files(manifest) if not (folder / name).exists()]:
-        raise CheckpointError(f"{folder} lacks {missing[0]}: materialize training/{model} again")
-    return _load_counting(manifest) if manifest["kind"] == "counting" else _load_net(folder, manifest, tables)
+    return (
+        load_counting(manifest) if manifest["kind"] == "counting" else _over_tables(load_net(folder, manifest), tables)
+    )
 
 
-def _load_counting(manifest: dict[str, Any]) -> CountingRecommender:
+def load_counting(manifest: Mapping[str, Any]) -> CountingRecommender:
+    """A counting model: its manifest is all there is of it."""
     config = {name: value for name, value in manifest["config"].items() if name != "smoothing"}
     adapter: TypeAdapter[CountConfig] = TypeAdapter(CountConfig)
     cutoff = np.datetime64(manifest["bounds"]["cutoff"], "us")
     return CountingRecommender(adapter.validate_python(config), manifest["config"]["smoothing"], cutoff)
 
 
-def _load_net(folder: Path, manifest: dict[str, Any], tables: DatasetTables) -> NetRecommender:
+@dataclass(frozen=True)
+class LoadedNet:
+    """A trained net with what its inputs are made by; tables are not needed for it.
+
+    Attributes:
+        net: with its weights, on the CPU.
+        encodings: its id maps and feature vocabularies.
+        config: how it was fitted.
+        trained_until: end of what it was trained on.
+    """
+
+    net: Net
+    encodings: Encodings
+    config: FitPreset
+    trained_until: np.datetime64
+
+
+def load_net(folder: Path, manifest: Mapping[str, Any]) -> LoadedNet:
+    """The net of the checkpoint in ``folder``.
+
+    Args:
+        manifest: of that checkpoint; of a net.
+
+    Raises:
+        CheckpointError: when a file that the manifest names is missing or damaged.
+    """
     model = manifest["model"]
+    if missing := [name for name in _files(manifest) if not (folder / name).exists()]:
+        raise CheckpointError(f"{folder} lacks {missing[0]}: materialize training/{model} again")
     path = folder / manifest["weights"]["file"]
     content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != manifest["weights"]["sha256"]:
@@ -173,13 +216,17 @@ def _load_net(folder: Path, manifest: dict[str, Any], tables: DatasetTables) -> 
     config = FitPreset(**manifest["config"])
     net = build_net(config.net, encodings.sizes)
     net.load_state_dict(safetensors.torch.load(content))
+    return LoadedNet(net, encodings, config, np.datetime64(manifest["bounds"]["cutoff"], "us"))
+
+
+def _over_tables(loaded: LoadedNet, tables: DatasetTables) -> NetRecommender:
     refresher = Refresher(
-        universe=Universe.encode(encodings, tables),
-        trained_until=np.datetime64(manifest["bounds"]["cutoff"], "us"),
-        history_length=net.item_history_length,
-        trend=config.counts,
+        universe=Universe.encode(loaded.encodings, tables),
+        trained_until=loaded.trained_until,
+        history_length=loaded.net.item_history_length,
+        trend=loaded.config.counts,
     )
-    return NetRecommender(net, refresher)
+    return NetRecommender(loaded.net, refresher)
 
 
 def _load_map(folder: Path, entry: dict[str, Any]) -> IdMap:

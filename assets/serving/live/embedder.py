@@ -1,0 +1,165 @@
+"""Vectors of items and users from what the store holds: what :class:`NetRecommender` computes from tables.
+
+An item's vector is the same to rounding whichever items are embedded with it, so only those that need it are.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from assets.serving.live.items import item_ids
+from assets.serving.live.model import LiveModel, Side
+from assets.serving.store.interface import Reader, Table
+from assets.serving.store.records import (
+    ENTRY,
+    Records,
+    id_keys,
+    new_items,
+    number_keys,
+    unpack,
+    unpack_features,
+    unpack_runs,
+)
+from assets.stream import PADDING, Int, batches
+from models.base import Features, ItemInputs, UserInputs
+
+Float = NDArray[np.float32]
+
+ROWS_PER_BATCH = 4096
+"""Items or users encoded at once: bounds memory, changes no result."""
+
+MICROSECONDS_PER_DAY = 86_400_000_000
+
+
+def item_vectors(reader: Reader, model: LiveModel, numbers: Int) -> Float:
+    """[M, D] vectors, without the trend, of the items ``numbers`` [M]; a number that is nowhere is an unknown item."""
+    parts = [np.zeros((0, model.dimension), np.float32)]
+    with torch.inference_mode():
+        for rows in batches(len(numbers), ROWS_PER_BATCH):
+            inputs = item_inputs(reader, model, number_keys(numbers[rows]))
+            parts.append(model.towers.item_vectors(inputs).numpy())
+    return np.concatenate(parts)
+
+
+def trend_values(model: LiveModel, items: Records, epoch: int) -> Float:
+    """[M] log(decayed count at ``epoch`` + smoothing) of ITEM records.
+
+    Engagements after the epoch count more than 1: but for the smoothing, items are in the order of any later instant.
+    """
+    half_life = model.trend.half_life_days * MICROSECONDS_PER_DAY
+    # The difference of instants is taken in integers: as float64 they are whole microseconds only up to 2255.
+    counts = items["decayed"] * np.exp2((items["decayed_at"] - epoch) / half_life)
+    return np.log(counts + model.trend.smoothing).astype(np.float32)
+
+
+def index_vectors(vectors: Float, trend: Float | None) -> Float:
+    """[M, D + 1] what the index holds: v and the trend; ``vectors`` [M, D] themselves without a trend."""
+    return vectors if trend is None else np.concatenate([vectors, trend[:, None]], axis=1)
+
+
+def stored_vectors(reader: Reader, model: LiveModel, numbers: Int) -> tuple[Float, NDArray[np.bool_]]:
+    """Embeddings that the store holds of the items ``numbers`` [M].
+
+    Returns:
+        [m, D] of the items that have one, in their order, and [M] whether an item does.
+    """
+    values = reader.get_many(Table.VECTORS, number_keys(numbers))
+    found = np.fromiter((value is not None for value in values), np.bool_, len(values))
+    flat = np.frombuffer(b"".join(value for value in values if value is not None), np.float32)
+    return flat.reshape(int(found.sum()), model.dimension), found
+
+
+def user_vectors(reader: Reader, model: LiveModel, users: Sequence[str]) -> Float:
+    """[B, D or D + 1] vectors of ``users`` to search the index with; finite for unknown ones.
+
+    A history is the latest items of the user that have an embedding, as many as the model reads.
+    """
+    parts = [np.zeros((0, model.index_dimension), np.float32)]
+    with torch.inference_mode():
+        for rows in batches(len(users), ROWS_PER_BATCH):
+            inputs, items = user_inputs(reader, model, users[rows])
+            parts.append(model.towers.user_vectors(inputs, torch.from_numpy(items)).numpy())
+    return np.concatenate(parts)
+
+
+def seen(reader: Reader, users: Sequence[str]) -> list[list[str]]:
+    """Per user the ids of every item engaged with, in order of the items' numbers; none of an unknown user."""
+    values = reader.get_many(Table.SEEN, id_keys(users))
+    numbers, lengths = unpack_runs(values, np.dtype("<i4"))
+    distinct, places = np.unique(numbers.astype(np.int64), return_inverse=True)
+    ids = np.array(item_ids(reader, distinct), dtype=object)[places]
+    ends = np.cumsum(lengths).tolist()
+    runs = zip([0, *ends[:-1]], ends, strict=True) if ends else ()
+    return [[item for item in ids[start:end] if item is not None] for start, end in runs]
+
+
+def item_inputs(reader: Reader, model: LiveModel, keys: Sequence[bytes]) -> ItemInputs:
+    """The item tower's inputs for the numbers ``keys`` [M]. The trend is not among them: it is no part of v."""
+    items = unpack(reader.get_many(Table.ITEMS, keys), new_items(1)[0])
+    ids, features = _encoded_rows(reader, model, "items", keys)
+    rows, users = _item_histories(reader, model, keys)
+    return ItemInputs(
+        ids=ids,
+        features=features,
+        counts=torch.from_numpy(items["train_count"].astype(np.float32)),
+        log_trend=torch.zeros(len(keys)),
+        history_rows=torch.from_numpy(rows),
+        history_users=torch.from_numpy(users),
+    )
+
+
+def user_inputs(reader: Reader, model: LiveModel, users: Sequence[str]) -> tuple[UserInputs, Float]:
+    """The user tower's inputs for ``users`` [B], and the vectors [M, D] that their histories point into."""
+    keys = id_keys(users)
+    ids, features = _encoded_rows(reader, model, "users", keys)
+    entries, lengths = unpack_runs(reader.get_many(Table.USER_HISTORIES, keys), ENTRY)
+    distinct, places = np.unique(entries["id"].astype(np.int64), return_inverse=True)
+    vectors, found = stored_vectors(reader, model, distinct)
+    owners = np.repeat(np.arange(len(users)), lengths)  # [E]
+    kept = found[places]
+    rows = (np.cumsum(found) - 1)[places]  # [E] rows of vectors, where there is one
+    history, lengths = latest_padded(owners[kept], rows[kept], len(users), model.towers.history_length)
+    inputs = UserInputs(ids, features, torch.from_numpy(history), torch.from_numpy(lengths))
+    return inputs, vectors.copy()
+
+
+def latest_padded(owners: Int, values: Int, rows: int, length: int) -> tuple[Int, Int]:
+    """The last ``length`` values of each of ``rows`` rows, left-aligned, padding behind, as wide as the longest.
+
+    Args:
+        owners: [E] the row of each value, ascending.
+        values: [E].
+
+    Returns:
+        [rows, L], and [rows] how many there are.
+    """
+    counts = np.bincount(owners, minlength=rows).astype(np.int64)
+    ends = np.cumsum(counts)
+    kept = np.minimum(counts, length)
+    slots = np.arange(len(values)) - (ends - kept)[owners]  # [E] below 0: not among the latest
+    padded = np.full((rows, int(kept.max(initial=0))), PADDING, np.int64)
+    latest = slots >= 0
+    padded[owners[latest], slots[latest]] = values[latest]
+    return padded, kept
+
+
+def _encoded_rows(reader: Reader, model: LiveModel, side: Side, keys: Sequence[bytes]) -> tuple[torch.Tensor, Features]:
+    """[n] dense ids, and per feature [n, S] value ids."""
+    names = model.feature_names(side)
+    table = Table.FEATURES if side == "items" else Table.USERS
+    ids, features = unpack_features(reader.get_many(table, keys), len(names))
+    padded = {
+        name: latest_padded(np.repeat(np.arange(len(keys)), lengths), values, len(keys), int(lengths.max(initial=0)))[0]
+        for name, (values, lengths) in zip(names, features, strict=True)
+    }
+    return torch.from_numpy(ids), {name: torch.from_numpy(values) for name, values in padded.items()}
+
+
+def _item_histories(reader: Reader, model: LiveModel, keys: Sequence[bytes]) -> tuple[Int, Int]:
+    """[E] row (0..M-1) of each entry, ascending, and [E] dense ids of users, oldest first within an item."""
+    if not model.item_history_length:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    entries, lengths = unpack_runs(reader.get_many(Table.ITEM_HISTORIES, keys), ENTRY)
+    return np.repeat(np.arange(len(keys)), lengths), entries["id"].astype(np.int64)
