@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +11,9 @@ import pyarrow.compute as pc
 
 from assets.config import Settings
 from assets.ingestion.adapter import Adapter
+from assets.ingestion.errors import IngestionError
+from assets.ingestion.landing.merge import with_landed, without_removed
+from assets.ingestion.landing.removed import read_removed
 from assets.ingestion.origins import Located
 from assets.ingestion.registry import find, options_of
 from assets.ingestion.tables import RawTables, content_digest, without_duplicates
@@ -32,6 +35,8 @@ class IngestionReport:
         rows: per table written.
         duplicates: rows dropped per table.
         quarantined: per source file, rows set aside per reason.
+        landed: per kind, rows of landed batches that were added to the source's.
+        removed: per table, rows left out because their user or item was removed.
         first, last: earliest and latest engagement, ISO 8601, UTC.
         data_version: SHA-256 over the content of interactions, items and users.
     """
@@ -50,6 +55,8 @@ class IngestionReport:
     first: str
     last: str
     data_version: str
+    landed: Mapping[str, int] = field(default_factory=dict)
+    removed: Mapping[str, int] = field(default_factory=dict)
 
 
 def ingest(settings: Settings, storage: Storage, now: datetime) -> IngestionReport:
@@ -70,8 +77,13 @@ def ingest(settings: Settings, storage: Storage, now: datetime) -> IngestionRepo
     located = dataset.origin.locate(dataset.name, settings.data_dir, storage.base / "source")
     raw = dataset.read(located.folder, options, now)
     refuse_bad_files(raw, options.max_quarantine_share)
+    raw, landed = with_landed(storage, raw)
+    raw, removed = without_removed(raw, read_removed(storage))
+    if raw.interactions.num_rows == 0:
+        raise IngestionError(f"{dataset.name}: every interaction is of a removed user or item; nothing is left")
     kept, duplicates = without_duplicates(raw)
     report = _report(dataset, options.model_dump(mode="json"), located, kept, duplicates)
+    report = replace(report, landed=landed, removed=removed)
     _write(storage, kept, report)
     return report
 

@@ -76,6 +76,8 @@ def parse(values: pa.Array, form: TimestampFormat, where: str) -> Micros:
     """
     if pa.types.is_temporal(values.type):
         return _typed(values)
+    if not len(values):
+        return np.empty(0)  # nothing to tell a unit by, and nothing to convert
     numeric = not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type))
     if form is TimestampFormat.AUTO:
         numbers = to_numbers(values)

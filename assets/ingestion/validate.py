@@ -1,7 +1,8 @@
 """Row-level checks that every adapter shares: a row that fails one is set aside with a reason, never half-used.
 
-Reasons: a line with a wrong number of fields, an empty id, a timestamp that cannot be parsed, lies before 1970 or after
-``now``, a value that is no number. If more than a share of a file's rows fails, the whole file is refused.
+Reasons: a line with a wrong number of fields, an empty or overlong id, a timestamp that cannot be parsed, lies before
+1970 or after ``now``, a value that is no number. If more than a share of a file's rows fails, the whole file is
+refused.
 """
 
 from collections.abc import Mapping
@@ -21,6 +22,8 @@ from assets.schema import Columns
 
 NUMBER = r"^\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?\s*$"
 EXAMPLES_SHOWN = 3
+MAX_ID_BYTES = 500
+"""Longer ids are no keys of the stores that ids are looked up in; what is that long is another column's text."""
 
 
 class Reason(StrEnum):
@@ -28,6 +31,7 @@ class Reason(StrEnum):
 
     RAGGED_LINE = RAGGED
     EMPTY_ID = "empty_id"
+    ID_TOO_LONG = "id_too_long"
     UNPARSABLE_TIMESTAMP = "unparsable_timestamp"
     NEGATIVE_TIMESTAMP = "negative_timestamp"
     FUTURE_TIMESTAMP = "future_timestamp"
@@ -59,9 +63,11 @@ class Screen:
         self._failed[(self._failed < 0) & bad] = REASONS.index(reason)
 
     def ids(self, column: str) -> pa.Array:
-        """[N] ids as text, exactly as written; null and blank ones are rejected."""
+        """[N] ids as text, exactly as written; null and blank ones are rejected, and overlong ones."""
         text = self.rows.column(column).cast(pa.string())
         self.reject(is_blank(text), Reason.EMPTY_ID)
+        too_long = pc.greater(pc.binary_length(text), MAX_ID_BYTES)
+        self.reject(pc.fill_null(too_long, False).to_numpy(zero_copy_only=False), Reason.ID_TOO_LONG)
         return text
 
     def numbers(self, column: str) -> NDArray[np.float64]:
@@ -170,17 +176,18 @@ def refuse_bad_files(raw: RawTables, max_share: float) -> None:
         if read == 0:
             raise IngestionError(f"{file}: has no row; copy or download it again")
         if aside.num_rows == read:
-            raise IngestionError(f"{file}: none of its {read} rows is valid: {_describe(aside)}")
+            raise IngestionError(f"{file}: none of its {read} rows is valid: {describe(aside)}")
         if aside.num_rows > max_share * read:
             raise IngestionError(
                 f"{file}: {aside.num_rows} of {read} rows are not valid, more than the {max_share:.0%} that "
-                f"max_quarantine_share allows: {_describe(aside)}"
+                f"max_quarantine_share allows: {describe(aside)}"
             )
     if raw.interactions.num_rows == 0:
         raise IngestionError("the dataset holds no interaction; check its options")
 
 
-def _describe(aside: pa.Table) -> str:
+def describe(aside: pa.Table) -> str:
+    """Counts per reason, the first rows, and what to do, for a message."""
     counts = ", ".join(f"{count} x {reason}" for reason, count in reason_counts(aside).items())
     shown = aside.slice(0, EXAMPLES_SHOWN).to_pylist()
     examples = "; ".join(f"row {row['row']}: {row['content']!r}" for row in shown)

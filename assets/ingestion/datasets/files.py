@@ -76,12 +76,12 @@ def read(folder: Path, options: FilesOptions, now: datetime) -> RawTables:
         IngestionError: for a missing file or column, both formats of one table, an unusable column type, an
             ambiguous timestamp format, a feature name that is taken, or what :mod:`assets.ingestion.rows` refuses.
     """
-    interactions = _rows(folder, "interactions", options)
-    if interactions is None:
+    rows = _rows(folder, "interactions", options)
+    if rows is None:
         raise IngestionError(f"interactions.csv or interactions.parquet: missing from {folder}; put one there")
     return gather(
-        _interactions(interactions, options, now),
-        _items(_rows(folder, "items", options), options),
+        interactions(rows, options, now),
+        items(_rows(folder, "items", options), options),
         _users(_rows(folder, "users", options), options),
     )
 
@@ -94,10 +94,15 @@ def _rows(folder: Path, name: str, options: FilesOptions) -> SourceRows | None:
         return None
     if present[0].suffix == ".csv":
         return read_csv(present[0], options.delimiter, options.encoding)
-    return _read_parquet(present[0], options.list_separator)
+    return read_parquet_rows(present[0], options.list_separator)
 
 
-def _read_parquet(path: Path, separator: str) -> SourceRows:
+def read_parquet_rows(path: Path, separator: str) -> SourceRows:
+    """Rows of a Parquet file, columns in plain types.
+
+    Raises:
+        IngestionError: when it is not readable, has a column twice or one of a type that no column can have.
+    """
     try:
         table = pq.read_table(path, partitioning=None)
     except (pa.ArrowException, OSError) as error:
@@ -142,7 +147,12 @@ def _micros(rows: SourceRows, column: str, options: FilesOptions) -> timestamps.
     return timestamps.parse(rows.column(column), options.timestamp_format, f"{rows.file}, column {column}")
 
 
-def _interactions(rows: SourceRows, options: FilesOptions, now: datetime) -> Screened:
+def interactions(rows: SourceRows, options: FilesOptions, now: datetime) -> Screened:
+    """Screened interactions.
+
+    Raises:
+        IngestionError: for a missing column, ids that are neither text nor integers, an ambiguous timestamp format.
+    """
     required = (options.user_column, options.item_column, options.timestamp_column)
     optional = options.chosen("value_column") + options.chosen("event_type_column")
     require_columns(rows, required + optional, HOW)
@@ -165,7 +175,12 @@ def _event_types(values: pa.Array) -> pa.Array:
     return pc.if_else(pa.array(is_blank(values)), EVENT_TYPE, values.cast(pa.string()))
 
 
-def _items(rows: SourceRows | None, options: FilesOptions) -> Screened:
+def items(rows: SourceRows | None, options: FilesOptions) -> Screened:
+    """Screened items with their features; none without ``rows``.
+
+    Raises:
+        IngestionError: as :func:`interactions`, or for a feature name that is taken.
+    """
     if rows is None:
         return _absent(items_table(pa.array([], pa.string())))
     optional = options.chosen("title_column") + options.chosen("created_at_column")

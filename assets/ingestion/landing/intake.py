@@ -1,0 +1,144 @@
+"""From claimed files to landed batches: the first step of a run. One file's fault is that file's alone.
+
+A file that ends the process while it is read (out of memory, a fault in a library) would end every later run as well.
+So a mark is set before a file is read and taken away after; a file with too many marks goes to the quarantine.
+"""
+
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from assets.config import FreshnessConfig
+from assets.ingestion.landing.batches import SHORT, Arrival, Landed, LandedBatch, write_batch
+from assets.ingestion.landing.claims import claimed, finish, quarantine
+from assets.ingestion.landing.contract import file_batch_digest, read_engagements, read_items
+from assets.ingestion.landing.errors import LandingError, UnfinishedError
+from assets.ingestion.landing.places import ClaimedFile, Kind, reading_folder
+from assets.storage import Storage
+
+DEATHS: Final = 3
+"""Processes that ended while they read one file, until it is refused."""
+
+
+@dataclass
+class Intake:
+    """What became of claimed files.
+
+    Attributes:
+        batches: landed, those that were there already too, in the order in which they were seen.
+        refused: name -> reason, of the files that went to the quarantine.
+        unfinished: names of files that are still written.
+    """
+
+    batches: list[LandedBatch] = field(default_factory=list)
+    refused: dict[str, str] = field(default_factory=dict)
+    unfinished: list[str] = field(default_factory=list)
+
+
+def ingest_claimed(storage: Storage, config: FreshnessConfig, partitions: Collection[str] | None, now: int) -> Intake:
+    """Read, validate and land the claimed files of ``partitions`` (``None``: of all), ``files_per_run`` at most.
+
+    The claimed files stay where they are until :func:`finish_applied` finds them applied.
+
+    Args:
+        now: wall clock, microseconds.
+    """
+    intake = Intake()
+    for file in waiting_files(storage, partitions)[: config.files_per_run]:
+        try:
+            intake.batches.append(_land(storage, config, file, now))
+        except UnfinishedError:
+            intake.unfinished.append(file.name)
+        except LandingError as error:
+            if file.path.exists():  # else another run has applied it meanwhile
+                quarantine(storage, file.path, file.path.name, str(error))
+                intake.refused[file.name] = str(error)
+    return intake
+
+
+def waiting_files(storage: Storage, partitions: Collection[str] | None) -> list[ClaimedFile]:
+    """Claimed files of ``partitions`` (``None``: of all) in the order in which they were seen."""
+    chosen = [
+        file
+        for partition, files in claimed(storage).items()
+        if partitions is None or partition in partitions
+        for file in files
+    ]
+    return sorted(chosen, key=lambda file: file.seen_at)
+
+
+def finish_applied(
+    storage: Storage, partitions: Collection[str] | None, applied: Callable[[Collection[str]], Collection[str]]
+) -> list[ClaimedFile]:
+    """Move the claimed files away whose content was applied; the content as it is now.
+
+    A file that was written to since it was read has another digest and stays, to be read again.
+
+    Args:
+        applied: which of some digests were applied.
+    """
+    digests = {file: digest for file in waiting_files(storage, partitions) if (digest := _digest(file))}
+    known = set(applied(list(digests.values())))
+    done = [file for file, digest in digests.items() if digest in known]
+    for file in done:
+        finish(storage, file)
+    return done
+
+
+def refuse_batch(storage: Storage, batch: LandedBatch, reason: str) -> None:
+    """Take a batch that cannot be applied, and its file where it is still claimed, to the quarantine."""
+    for file in waiting_files(storage, [batch.partition]):
+        if file.seen_at == batch.seen_at:
+            quarantine(storage, file.path, file.path.name, reason)
+    quarantine(storage, batch.path, f"{batch.seen_at}--{batch.kind}--{batch.digest[:SHORT]}.batch.parquet", reason)
+
+
+def _digest(file: ClaimedFile) -> str | None:
+    try:
+        return file_batch_digest(file.path, file.kind, file.seen_at)
+    except FileNotFoundError:
+        return None
+
+
+def _land(storage: Storage, config: FreshnessConfig, file: ClaimedFile, now: int) -> LandedBatch:
+    with _marked(storage, file):
+        landed = _read(config, file, now)
+    return write_batch(
+        storage, file.partition, landed, Arrival(file.name, file.landed_at, file.seen_at, file.path.name)
+    )
+
+
+def _read(config: FreshnessConfig, file: ClaimedFile, now: int) -> Landed:
+    try:
+        if file.kind == Kind.ITEMS:
+            return read_items(file.path, file.seen_at, config.max_quarantine_share)
+        return read_engagements(file.path, now, config.max_quarantine_share)
+    except (LandingError, MemoryError, OSError):
+        raise
+    except Exception as error:  # whatever a strange file makes a library raise, the files behind it must be read
+        raise LandingError(f"{file.name}: reading it failed with {type(error).__name__}: {error}") from error
+
+
+@contextmanager
+def _marked(storage: Storage, file: ClaimedFile) -> Iterator[None]:
+    mark = _mark(storage, file)
+    mark.parent.mkdir(parents=True, exist_ok=True)
+    with mark.open("ab") as handle:
+        deaths = handle.tell()
+        if deaths < DEATHS:
+            handle.write(b"x")
+    try:
+        if deaths >= DEATHS:
+            raise LandingError(
+                f"{file.name}: {deaths} processes ended while they read this file; "
+                "it may be too large for the memory: cut it into smaller ones"
+            )
+        yield
+    finally:  # not reached by a process that is killed
+        mark.unlink(missing_ok=True)
+
+
+def _mark(storage: Storage, file: ClaimedFile) -> Path:
+    return reading_folder(storage) / file.path.name
