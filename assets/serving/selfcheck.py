@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from assets.ranking import TIE_TOLERANCE
+from assets.serving.exact_index import ExactIndex
 
 if TYPE_CHECKING:
-    from assets.serving.exact_index import ExactIndex
+    from assets.serving.snapshot import UserSample
     from assets.serving.vector_index import Exclude, Float, SearchResult, VectorIndex
 
 WARM_UP = 10
@@ -40,7 +41,7 @@ class SelfCheck:
 
 
 def recall(
-    index: "VectorIndex", exact: "ExactIndex", queries: "Float", k: int = 10, exclude: "Exclude | None" = None
+    index: "VectorIndex", exact: ExactIndex, queries: "Float", k: int = 10, exclude: "Exclude | None" = None
 ) -> float:
     """Recall@k of ``index`` against ``exact`` search: see :func:`recall_of`.
 
@@ -54,7 +55,7 @@ def recall(
 def recall_of(
     found: "SearchResult",
     expected: "SearchResult",
-    exact: "ExactIndex",
+    exact: ExactIndex,
     queries: "Float",
     exclude: "Exclude | None" = None,
 ) -> float:
@@ -98,8 +99,15 @@ def latencies_ms(
 
 
 def self_check(
-    index: "VectorIndex", exact: "ExactIndex", queries: "Float", k: int = 10, exclude: "Exclude | None" = None
+    index: "VectorIndex", exact: ExactIndex, queries: "Float", k: int = 10, exclude: "Exclude | None" = None
 ) -> SelfCheck:
     """Measure ``index`` with ``queries`` [Q, D]."""
     p50, p99 = latencies_ms(index, queries, k, exclude)
     return SelfCheck(recall(index, exact, queries, k, exclude), k, len(queries), p50, p99, index.size)
+
+
+def measure(index: "VectorIndex", sample: "UserSample", k: int = 10) -> SelfCheck:
+    """Measure ``index`` with users, what they have seen excluded, against exact search over the same vectors."""
+    exact = ExactIndex(index.dimension)
+    exact.build(index.ids, index.vectors(index.ids))
+    return self_check(index, exact, sample.vectors, k, sample.seen)

@@ -1,33 +1,22 @@
-"""What an index is built from and measured with: one model's item and user vectors at the end of the known stream.
-
-The instant of a snapshot is just after the last engagement of the dataset, test period included: an index exists to
-answer the next request, so it holds every item available by then, trends and refreshed embeddings as of then. Nothing
-is trained on that period: weights stay those of the train cutoff, and quality is measured by evaluation, which never
-reads an index.
-"""
+"""Users to search an index for: what it is tuned and measured with, and an example for people."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from assets.ranking import Recommender
-from assets.schema import Columns
-from assets.stream import DatasetTables, Int
+from assets.serving.live.embedder import seen, user_vectors
+from assets.serving.live.items import item_details
+from assets.serving.live.model import LiveModel
+from assets.serving.store.interface import Reader, Table
+from assets.serving.store.records import ENTRY, id_keys, numbers_of, unpack_runs
 
 Float = NDArray[np.float32]
-LATEST_TITLES = 10
-
-
-@dataclass(frozen=True)
-class ItemSnapshot:
-    """Every item available at ``instant``: ids [N] and vectors [N, D]."""
-
-    instant: np.datetime64
-    item_ids: list[str]
-    vectors: Float
+LATEST_TITLES: Final = 10
+DIGEST_KEY: Final = b"\xff"
+"""What keys begin with that stand for ids too long to be keys: such users cannot be drawn."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +26,7 @@ class UserSample:
     Attributes:
         user_ids: [Q] source ids.
         vectors: [Q, D].
-        seen: per user, the ids of everything engaged with, oldest first: excluded from results.
+        seen: per user, the ids of everything engaged with: excluded from results.
     """
 
     user_ids: list[str]
@@ -49,64 +38,39 @@ class UserSample:
         return UserSample(self.user_ids[part], self.vectors[part], self.seen[part])
 
 
-def serving_instant(tables: DatasetTables) -> np.datetime64:
-    """One microsecond after the last engagement.
+def user_sample(reader: Reader, model: LiveModel, count: int) -> UserSample:
+    """Up to ``count`` users who engaged with something, drawn uniformly, in random order.
 
-    Raises:
-        ValueError: when there is no engagement.
+    The draw depends on the model's seed and on who the users are.
     """
-    if not len(tables.stream):
-        raise ValueError("the interactions table is empty: nothing to serve")
-    return tables.stream.timestamps[-1] + np.timedelta64(1, "us")
+    known = [key for key, _ in reader.scan(Table.SEEN) if not key.startswith(DIGEST_KEY)]
+    drawn = np.random.default_rng(model.seed).permutation(len(known))[:count]
+    users = [known[row].decode() for row in drawn.tolist()]
+    return UserSample(users, user_vectors(reader, model, users), seen(reader, users))
 
 
-@torch.inference_mode()
-def item_snapshot(tables: DatasetTables, model: Recommender) -> ItemSnapshot:
-    """Vectors of the items available now."""
-    instant = serving_instant(tables)
-    rows = tables.catalog.rows_at(instant)
-    vectors = model.item_vectors(tables.stream.before(instant), instant)  # [N, D] of the universe
-    return ItemSnapshot(instant, tables.catalog.item_ids[rows].tolist(), _to_numpy(vectors)[rows])
-
-
-@torch.inference_mode()
-def user_sample(tables: DatasetTables, model: Recommender, count: int, seed: int) -> UserSample:
-    """Vectors of up to ``count`` users with history, drawn uniformly with ``seed``, in random order."""
-    instant = serving_instant(tables)
-    users = np.random.default_rng(seed).permutation(np.unique(tables.stream.users))[:count]
-    instants = np.full(len(users), instant)
-    queries = tables.stream.queries(users, instants, max(1, model.history_length))
-    vectors = model.user_vectors(queries, model.item_vectors(tables.stream.before(instant), instant))  # [Q, D]
-    rows, items = tables.stream.seen_pairs(users, instants)
-    return UserSample(
-        user_ids=tables.users[Columns.USER].to_numpy(dtype=object)[users].tolist(),
-        vectors=_to_numpy(vectors),
-        seen=_grouped(rows, tables.catalog.item_ids[items], len(users)),
-    )
-
-
-def example_search(tables: DatasetTables, sample: UserSample, found: Sequence[str | None], scores: Float) -> str:
+def example_search(reader: Reader, sample: UserSample, found: Sequence[str | None], scores: Float) -> str:
     """A search for the first user of ``sample``, as markdown.
 
     Args:
         found: [k] ids that the index returned, best first, ``None`` behind.
         scores: [k] their scores.
     """
-    titles = tables.catalog.frame.set_index(Columns.ITEM)[Columns.TITLE].dropna()
-    latest = [str(titles.get(item, item)) for item in reversed(sample.seen[0][-LATEST_TITLES:])]
-    places = enumerate(zip(found, scores, strict=True), start=1)
-    rows = [
-        f"| {place} | {titles.get(item, item)} | {score:.3f} |" for place, (item, score) in places if item is not None
-    ]
+    entries, _ = unpack_runs(reader.get_many(Table.USER_HISTORIES, id_keys(sample.user_ids[:1])), ENTRY)
+    latest = _titles_of_numbers(reader, entries["id"][::-1][:LATEST_TITLES].astype(np.int64))
+    kept = [(item, score) for item, score in zip(found, scores, strict=True) if item is not None]
+    titles = _titles(reader, [item for item, _ in kept])
+    places = enumerate(zip(titles, kept, strict=True), start=1)
+    rows = [f"| {place} | {title} | {score:.3f} |" for place, (title, (_, score)) in places]
     heading = f"**User {sample.user_ids[0]}**, latest first: {', '.join(latest)}"
     return "\n".join([heading, "", "| # | found | score |", "|--:|:--|--:|", *rows])
 
 
-def _to_numpy(vectors: torch.Tensor) -> Float:
-    return vectors.detach().cpu().to(torch.float32).numpy()
+def _titles(reader: Reader, ids: Sequence[str]) -> list[str]:
+    """Titles of items, their ids where they have none."""
+    keys = reader.get_many(Table.NUMBERS, id_keys(ids))
+    return _titles_of_numbers(reader, numbers_of(key for key in keys if key is not None))
 
 
-def _grouped(rows: Int, values: NDArray[np.object_], count: int) -> list[list[str]]:
-    """The values of each of ``count`` rows, for ``rows`` ascending."""
-    ends = np.cumsum(np.bincount(rows, minlength=count))
-    return [part.tolist() for part in np.split(values, ends[:-1])] if count else []
+def _titles_of_numbers(reader: Reader, numbers: NDArray[np.int64]) -> list[str]:
+    return [one.title or one.item_id for one in item_details(reader, numbers) if one is not None]

@@ -3,7 +3,8 @@ import pytest
 
 from assets.serving.exact_index import ExactIndex
 from assets.serving.ivf_index import IvfIndex
-from assets.serving.selfcheck import latencies_ms, recall, self_check
+from assets.serving.selfcheck import latencies_ms, measure, recall, self_check
+from assets.serving.snapshot import UserSample
 
 VECTORS = np.array([[5, 0], [4, 0], [3, 0], [3, 0], [1, 0], [0, 9]], np.float32)
 IDS = ["five", "four", "three", "also three", "one", "aside"]
@@ -77,3 +78,20 @@ def test_a_self_check_reports_what_it_measured() -> None:
 def test_no_queries_give_no_latency() -> None:
     assert all(np.isnan(latencies_ms(ORACLE, QUERY[:0])))
     assert self_check(ORACLE, ORACLE, QUERY[:0]).recall == pytest.approx(1.0)
+
+
+def test_measuring_builds_its_own_oracle_and_leaves_out_what_users_saw() -> None:
+    sample = UserSample(["somebody"], QUERY, [["five"]])
+    index = exact(IDS, VECTORS)
+    result = measure(index, sample, 2)
+    assert (result.recall, result.k, result.queries, result.items) == (1.0, 2, 1, 6)
+
+    class Forgetful(ExactIndex):
+        """Finds what was asked to be left out."""
+
+        def _search(self, queries: np.ndarray, k: int, excluded: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+            return super()._search(queries, k, [hidden[:0] for hidden in excluded])
+
+    forgetful = Forgetful(2)
+    forgetful.build(IDS, VECTORS)
+    assert measure(forgetful, sample, 2).recall == 0.5

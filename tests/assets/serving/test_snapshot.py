@@ -1,68 +1,73 @@
+"""Drawn users and the example for people, on a store filled by hand."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from assets.serving.snapshot import example_search, item_snapshot, serving_instant, user_sample
-from assets.storage import Storage, write_parquet
-from assets.stream import load_tables
-from tests.assets.serving.fakes import ITEMS, USERS, RandomRecommender
+from assets.serving import snapshot
+from assets.serving.live.model import LiveModel, TrendTowers
+from assets.serving.snapshot import UserSample, example_search, user_sample
+from assets.serving.store.interface import Reader, Table
+from assets.serving.store.lmdb_store import LmdbStore
+from assets.serving.store.records import ENTRY, id_keys, number_keys
+from assets.training.refresh import TrendPreset
+
+USERS = [f"u{number:02}" for number in range(20)]
+LONG = "x" * 600
+ITEMS = ["five", "four", "three"]
 
 
-def test_the_snapshot_is_taken_just_after_the_last_engagement(storage: Storage, recommender: RandomRecommender) -> None:
-    tables = load_tables(storage)
-    snapshot = item_snapshot(tables, recommender)
-    last = np.datetime64("2020-01-13T11:00:00.000000")
-    assert snapshot.instant == serving_instant(tables) == last + np.timedelta64(1, "us")
-    assert recommender.asked == [(ITEMS, snapshot.instant)]
-    assert snapshot.item_ids == [f"i{number:03}" for number in range(ITEMS)]
-    np.testing.assert_array_equal(snapshot.vectors, recommender.items.numpy())
+def model(seed: int = 0) -> LiveModel:
+    return LiveModel({"model": "decayed_popularity", "seed": seed}, TrendTowers(), None, TrendPreset())
 
 
-def test_items_that_are_not_available_yet_are_left_out(storage: Storage, recommender: RandomRecommender) -> None:
-    items = storage.read_table("items")
-    items.loc[items["item_id"] == "i007", "available_at"] = np.datetime64("2021-01-01T00:00:00.000000")
-    items.loc[items["item_id"] == "i008", "available_at"] = np.datetime64("NaT")
-    write_parquet(storage.table("items"), items)
-    snapshot = item_snapshot(load_tables(storage), recommender)
-    kept = [number for number in range(ITEMS) if number not in (7, 8)]
-    assert snapshot.item_ids == [f"i{number:03}" for number in kept]
-    np.testing.assert_array_equal(snapshot.vectors, recommender.items.numpy()[kept])
+@pytest.fixture
+def reader(tmp_path: Path) -> Iterator[Reader]:
+    """Every user has seen two items; titles of the first two are known."""
+    with LmdbStore(tmp_path) as store:
+        with store.write() as writer:
+            keys = number_keys(range(3))
+            titles = ["The Five", "The Four", None]
+            details = [json.dumps({"item_id": item, "title": title}) for item, title in zip(ITEMS, titles, strict=True)]
+            writer.put_many(Table.DETAILS, zip(keys, (one.encode() for one in details), strict=True))
+            writer.put_many(Table.NUMBERS, zip(id_keys(ITEMS), keys, strict=True))
+            seen = np.array([0, 2], "<i4").tobytes()
+            history = np.array([(1, 0, 2), (2, 1, 0)], ENTRY).tobytes()
+            for key in id_keys([*USERS, LONG]):
+                writer.put(Table.SEEN, key, seen)
+                writer.put(Table.USER_HISTORIES, key, history)
+        with store.read() as reading:
+            yield reading
 
 
-def test_sampled_users_carry_their_own_vectors_and_everything_they_saw(
-    storage: Storage, recommender: RandomRecommender
-) -> None:
-    sample = user_sample(load_tables(storage), recommender, USERS + 10, seed=1)
-    assert sorted(sample.user_ids) == [f"u{number:02}" for number in range(USERS)]
-    for row, user in enumerate(sample.user_ids):
-        number = int(user[1:])
-        np.testing.assert_array_equal(sample.vectors[row], recommender.users[number].numpy())
-        assert sample.seen[row] == [f"i{item:03}" for item in range(number, ITEMS, USERS)]
+def test_sampled_users_carry_their_vectors_and_everything_they_saw(reader: Reader) -> None:
+    sample = user_sample(reader, model(), 100)
+    assert sorted(sample.user_ids) == USERS  # of one whose id is no key nothing can be told
+    assert sample.vectors.shape == (20, 1)
+    assert sample.seen == [["five", "three"]] * 20
 
 
-def test_a_sample_depends_on_its_seed_alone_and_halves_share_nobody(
-    storage: Storage, recommender: RandomRecommender
-) -> None:
-    tables = load_tables(storage)
-    first, again, other = (user_sample(tables, recommender, 10, seed) for seed in (1, 1, 2))
+def test_a_sample_depends_on_the_seed_alone_and_halves_share_nobody(reader: Reader) -> None:
+    first, again, other = (user_sample(reader, model(seed), 10) for seed in (1, 1, 2))
     assert first.user_ids == again.user_ids != other.user_ids
     halves = [first.take(slice(start, None, 2)) for start in (0, 1)]
     assert sorted(halves[0].user_ids + halves[1].user_ids) == sorted(first.user_ids)
     assert len(halves[0].seen) == len(halves[0].vectors) == 5
 
 
-def test_no_engagements_is_a_clear_error(storage: Storage, recommender: RandomRecommender) -> None:
-    write_parquet(storage.table("interactions"), storage.read_table("interactions").iloc[:0])
-    with pytest.raises(ValueError, match="interactions table is empty"):
-        item_snapshot(load_tables(storage), recommender)
+def test_nobody_is_sampled_where_nobody_is(tmp_path: Path) -> None:
+    with LmdbStore(tmp_path) as store, store.read() as reader:
+        assert user_sample(reader, model(), 10).user_ids == []
 
 
-def test_an_example_shows_titles_and_falls_back_to_ids(storage: Storage, recommender: RandomRecommender) -> None:
-    items = storage.read_table("items")
-    items.loc[items["item_id"] == "i002", "title"] = None
-    write_parquet(storage.table("items"), items)
-    tables = load_tables(storage)
-    sample = user_sample(tables, recommender, 1, seed=0)
-    text = example_search(tables, sample, ["i001", "i002", None], np.array([2.5, 1, -np.inf], np.float32))
-    lines = text.splitlines()
-    assert lines[0].startswith(f"**User {sample.user_ids[0]}**, latest first: title of {sample.seen[0][-1]}, ")
-    assert lines[-2:] == ["| 1 | title of i001 | 2.500 |", "| 2 | i002 | 1.000 |"]
+def test_an_example_shows_titles_and_falls_back_to_ids(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    sample = UserSample(["u03"], np.zeros((1, 1), np.float32), [["five", "three"]])
+    scores = np.array([2.5, 1, -np.inf], np.float32)
+    lines = example_search(reader, sample, ["four", "three", None], scores).splitlines()
+    assert lines[0] == "**User u03**, latest first: The Five, three"
+    assert lines[-2:] == ["| 1 | The Four | 2.500 |", "| 2 | three | 1.000 |"]
+    monkeypatch.setattr(snapshot, "LATEST_TITLES", 1)
+    assert example_search(reader, sample, [], scores[:0]).splitlines()[0] == "**User u03**, latest first: The Five"

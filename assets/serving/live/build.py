@@ -1,0 +1,229 @@
+"""Building a generation aside and letting it serve.
+
+A build may be killed at any instant: what it left is removed by the next one, and the current generation serves on. A
+generation holds the base and every batch landed before the build; :func:`promote` adds, under the writer's lock, those
+landed meanwhile, so that none is missing when it begins to serve.
+"""
+
+import shutil
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+
+from assets.config import Settings, TriggerConfig
+from assets.ingestion.landing.batches import LandedBatch, landed_batches
+from assets.ingestion.landing.places import Kind
+from assets.ingestion.landing.removed import read_removed
+from assets.serving.live.apply import apply_batches, rebuild_config
+from assets.serving.live.base import Progress, fill_base, write_base
+from assets.serving.live.generation import (
+    FORMAT,
+    Generation,
+    GenerationRecord,
+    OpenGeneration,
+    build_lock,
+    current,
+    new_generation,
+    open_generation,
+    remove_half_built,
+    remove_outdated,
+    switch_to,
+    writer_lock,
+)
+from assets.serving.live.maintain import day_of, maintain_index
+from assets.serving.live.model import LiveModel
+from assets.serving.live.refresh import available_at, refresh_embeddings
+from assets.serving.live.removal import reconcile
+from assets.serving.store.deltas import append_delta, deltas_after, drop_deltas
+from assets.serving.store.interface import KeyValueStore, Table
+from assets.serving.store.meta import EPOCH, GENERATION, SEQ, SNAPSHOT, WATERMARK, get_meta, put_meta
+from assets.serving.store.records import PENDING, new_items, pack, unpack
+from assets.storage import Storage, locked
+from assets.stream import DatasetTables
+from assets.training.checkpoints import CheckpointError, checkpoint_digest, read_manifest, tables_version
+
+REPLAY: Final = "replay.json"
+
+
+def silent(line: str) -> None:
+    """No progress."""
+
+
+def needs_build(storage: Storage, manifest: Mapping[str, Any]) -> str | None:
+    """Why the current generation cannot go on serving the checkpoint of ``manifest``; ``None`` where it can."""
+    generation = current(storage)
+    if generation is None:
+        return "there is no generation yet"
+    if not generation.complete:
+        return f"generation {generation.name} is incomplete"
+    record = generation.record()
+    if record.checkpoint != checkpoint_digest(manifest):
+        return f"generation {generation.name} serves another checkpoint, of {record.model}"
+    if record.until is not None and not (storage.live / REPLAY).exists():
+        return f"generation {generation.name} was made for a replay, which is over"
+    return None
+
+
+def renew(
+    storage: Storage,
+    settings: Settings,
+    tables: DatasetTables,
+    model_name: str,
+    seed: int,
+    now: int,
+    until: np.datetime64 | None = None,
+    progress: Progress = silent,
+) -> Generation:
+    """Build a generation and let it serve: :func:`build_generation`, then :func:`promote`."""
+    with locked(build_lock(storage)):
+        generation = _build(storage, settings, tables, model_name, seed, now, until, progress)
+        _promote(storage, settings, generation, now, progress)
+    return generation
+
+
+def build_generation(
+    storage: Storage,
+    settings: Settings,
+    tables: DatasetTables,
+    model_name: str,
+    seed: int,
+    now: int,
+    until: np.datetime64 | None = None,
+    progress: Progress = silent,
+) -> Generation:
+    """Build a generation of the checkpoint of (``model_name``, ``seed``), aside: nothing serves from it yet.
+
+    Args:
+        tables: what the checkpoint was trained on.
+        now: wall clock, microseconds.
+        until: leave out the base's engagements from this instant on, to replay them.
+        progress: told what was done, line by line.
+
+    Raises:
+        CheckpointError: when the checkpoint is missing, damaged, cannot be served, or was made for other tables.
+        ValueError: when there is no engagement.
+    """
+    with locked(build_lock(storage)):
+        return _build(storage, settings, tables, model_name, seed, now, until, progress)
+
+
+def promote(
+    storage: Storage, settings: Settings, generation: Generation, now: int, progress: Progress = silent
+) -> None:
+    """Bring ``generation`` up to date and let it serve; all but the previous one are removed.
+
+    Raises:
+        GenerationError: when its build has not come to the end.
+    """
+    with locked(build_lock(storage)):
+        _promote(storage, settings, generation, now, progress)
+
+
+def _build(
+    storage: Storage,
+    settings: Settings,
+    tables: DatasetTables,
+    model_name: str,
+    seed: int,
+    now: int,
+    until: np.datetime64 | None,
+    progress: Progress,
+) -> Generation:
+    for name in remove_half_built(storage):
+        progress(f"removed generation {name}, which a killed build left")
+    manifest = _servable_manifest(storage, model_name, seed)
+    generation = new_generation(storage, now, checkpoint_digest(manifest))
+    record = GenerationRecord(
+        model=model_name,
+        seed=seed,
+        checkpoint=checkpoint_digest(manifest),
+        tables=manifest["data_version"],
+        until=None if until is None else int(until.astype("datetime64[us]").astype(np.int64)),
+        engagement=settings.engagement,
+        created_at=now,
+        format=FORMAT,
+    )
+    shutil.copytree(storage.checkpoint(model_name, seed), generation.checkpoint)
+    model = LiveModel.load(generation.checkpoint)
+    if model.digest != record.checkpoint:
+        raise CheckpointError(f"the checkpoint of {model_name} was replaced while it was copied: build again")
+    write_base(generation, tables, until, read_removed(storage))
+    with generation.open_store() as store:
+        _fill(OpenGeneration(storage, store, model, generation, record), settings, now, progress)
+    generation.write_record(record)
+    return generation
+
+
+def _servable_manifest(storage: Storage, model_name: str, seed: int) -> dict[str, Any]:
+    manifest = read_manifest(storage, model_name, seed)
+    if manifest["data_version"] != (version := tables_version(storage)):
+        raise CheckpointError(
+            f"{storage.checkpoint(model_name, seed)} was trained on tables {manifest['data_version'][:12]}, the tables"
+            f" are now {version[:12]}: materialize training/{model_name} again"
+        )
+    return manifest
+
+
+def _fill(opened: OpenGeneration, settings: Settings, now: int, progress: Progress) -> None:
+    fill_base(opened, now, progress)
+    applied = apply_batches(opened, _landed(opened.storage), rebuild_config(opened.model), now)
+    progress(f"{len(applied):,} landed batches")
+    with opened.store.write() as writer:
+        put_meta(writer, EPOCH, day_of(get_meta(writer, WATERMARK)))
+        put_meta(writer, GENERATION, opened.record.model_dump(mode="json"))
+    _make_all_due(opened.store, now)
+    _refresh(opened, settings, now)
+    maintained = maintain_index(opened, settings, now)
+    progress(f"{maintained.items:,} items indexed")
+
+
+def _promote(storage: Storage, settings: Settings, generation: Generation, now: int, progress: Progress) -> None:
+    with locked(writer_lock(storage)), open_generation(storage, generation) as opened:
+        _continue_numbers(storage, opened)
+        reconcile(opened, settings, now)
+        missed = apply_batches(opened, _landed(storage), rebuild_config(opened.model), now)
+        _refresh(opened, settings, now)
+        switch_to(storage, generation)
+    progress(f"{len(missed):,} batches landed meanwhile; generation {generation.name} serves")
+    remove_outdated(storage)
+
+
+def _landed(storage: Storage) -> list[LandedBatch]:
+    return [batch for kind in Kind for batch in landed_batches(storage, kind)]
+
+
+def _refresh(opened: OpenGeneration, settings: Settings, now: int) -> None:
+    """Embed everything that waits, however it is set to wait."""
+    at_once = settings.freshness.model_copy(update={"trigger": TriggerConfig()})
+    refresh_embeddings(opened.store, opened.model, at_once, now, lambda: now)
+
+
+def _make_all_due(store: KeyValueStore, now: int) -> None:
+    """Let every available item be embedded by the next refresh, engaged with or not."""
+    with store.write() as writer:
+        pairs = list(writer.scan(Table.ITEMS))
+        items = unpack([value for _, value in pairs], new_items(1))
+        available = np.flatnonzero(available_at(items, get_meta(writer, WATERMARK)))
+        pending = np.zeros(len(available), PENDING)
+        pending["touched_at"] = pending["due_at"] = now
+        writer.put_many(Table.PENDING, zip((pairs[row][0] for row in available.tolist()), pack(pending), strict=True))
+
+
+def _continue_numbers(storage: Storage, opened: OpenGeneration) -> None:
+    """Number deltas on from the generation that serves, so that a number never means two things to a reader."""
+    serving = current(storage)
+    if serving is None or serving.name == opened.generation.name:
+        return
+    with serving.open_store() as store, store.read() as reader:
+        latest = get_meta(reader, SEQ, 0)
+    with opened.store.write() as writer:
+        if get_meta(writer, SEQ, 0) > latest:
+            return
+        snapshot = get_meta(writer, SNAPSHOT)
+        deltas = deltas_after(writer, snapshot["seq"])  # only where an earlier promotion was killed
+        drop_deltas(writer, get_meta(writer, SEQ, 0))
+        put_meta(writer, SEQ, latest + 1)
+        put_meta(writer, SNAPSHOT, snapshot | {"seq": latest + 1})
+        for delta in deltas:
+            append_delta(writer, delta.created_at, delta.ids, delta.vectors, delta.removed)

@@ -1,0 +1,91 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from assets.config import EngagementRule
+from assets.serving.live.generation import (
+    Generation,
+    GenerationError,
+    GenerationRecord,
+    NoIndexError,
+    current,
+    generations,
+    new_generation,
+    open_generation,
+    remove_half_built,
+    remove_outdated,
+    require_current,
+    switch_to,
+)
+from assets.storage import Storage
+
+RECORD = GenerationRecord(
+    model="sasrec", seed=0, checkpoint="c" * 64, tables="t" * 64, until=None, engagement=EngagementRule(), created_at=5
+)
+
+
+def made(storage: Storage, now: int, complete: bool = True) -> Generation:
+    generation = new_generation(storage, now, "abcdef" * 4)
+    generation.folder.mkdir(parents=True)
+    if complete:
+        generation.write_record(RECORD)
+    return generation
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Storage:
+    return Storage(tmp_path, "toy")
+
+
+def test_nothing_serves_at_first(storage: Storage) -> None:
+    assert current(storage) is None
+    assert generations(storage) == []
+    with pytest.raises(NoIndexError, match="there is no index yet, run `thaw run` first"):
+        require_current(storage)
+    with pytest.raises(NoIndexError), open_generation(storage):
+        pass
+
+
+def test_names_say_when_and_sort_by_it_and_never_meet(storage: Storage) -> None:
+    first, second = made(storage, 1_700_000_000_000_007), made(storage, 1_700_000_000_000_007)
+    assert first.name == "20231114T221320.000007-abcdefabcdef"
+    assert second.name == "20231114T221320.000008-abcdefabcdef"
+    assert generations(storage) == [first, second]
+
+
+def test_a_switch_is_one_file_and_remembers_the_one_before(storage: Storage) -> None:
+    first, second, third = (made(storage, now) for now in (1, 2, 3))
+    for generation in (first, second, third):
+        switch_to(storage, generation)
+        switch_to(storage, generation)  # once more changes nothing
+        assert require_current(storage) == generation
+    content = json.loads((storage.live / "current.json").read_text())
+    assert content == {"generation": third.name, "previous": second.name}
+    assert remove_outdated(storage) == [first.name]
+    assert generations(storage) == [second, third]
+
+
+def test_half_built_ones_do_not_serve_and_are_removed(storage: Storage) -> None:
+    whole, half = made(storage, 1), made(storage, 2, complete=False)
+    with pytest.raises(GenerationError, match="to build a generation anew"):
+        switch_to(storage, half)
+    assert current(storage) is None
+    assert remove_half_built(storage) == [half.name]
+    assert generations(storage) == [whole]
+
+
+def test_records_come_back_and_other_formats_are_refused(storage: Storage) -> None:
+    generation = made(storage, 1)
+    assert generation.record() == RECORD
+    path = generation.folder / "generation.json"
+    path.write_text(path.read_text().replace('"format": 1', '"format": 9'))
+    with pytest.raises(GenerationError, match="has format 9, this version reads 1"):
+        generation.record()
+
+
+def test_asking_which_is_current_loads_no_torch() -> None:
+    command = "import sys, assets.serving.live.generation; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", command], check=False).returncode == 0
