@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 
-from assets.config import ConfigError, Settings, load_settings
+from assets.config import Settings
 from orchestration.home import QUIET, prepare_home
+from orchestration.live_cli import app as live_app
+from orchestration.options import Dataset, Models, settings_of
 
 if TYPE_CHECKING:  # importing the runner imports Dagster: `thaw --help` does without
     from orchestration.runner import Outcome
@@ -17,32 +19,7 @@ if TYPE_CHECKING:  # importing the runner imports Dagster: `thaw --help` does wi
 app = typer.Typer(
     help="Thaw keeps new and long-tail items retrievable.", no_args_is_help=True, pretty_exceptions_enable=False
 )
-
-Dataset = Annotated[str | None, typer.Option(help="registered dataset; default: THAW_DATASET or 'simulated'")]
-Models = Annotated[str | None, typer.Option(help="comma-separated roster; default: THAW_MODELS or the default roster")]
-
-
-def _settings(dataset: str | None, models: str | None = None) -> Settings:
-    """Settings from the environment and the options; also exported, for the processes that Dagster starts."""
-    if dataset:
-        os.environ["THAW_DATASET"] = dataset
-    if models:
-        os.environ["THAW_MODELS"] = models
-    try:
-        settings = load_settings()
-        _check_names(settings)
-    except (ConfigError, ValueError) as error:
-        raise typer.BadParameter(str(error)) from error
-    return settings
-
-
-def _check_names(settings: Settings) -> None:
-    """Fail on an unknown dataset or model before anything heavy starts."""
-    from assets.ingestion.registry import find  # noqa: PLC0415 - keeps `thaw --help` fast
-    from assets.training.registry import roster  # noqa: PLC0415
-
-    find(settings.dataset)
-    roster(settings)
+app.add_typer(live_app)
 
 
 @app.command()
@@ -64,7 +41,7 @@ def run(
 ) -> None:
     """Materialize the whole graph, then print the leaderboard and the index's self-check."""
     console = Console(highlight=False)
-    settings = _settings(dataset, models)
+    settings = settings_of(dataset, models)
     prepare_home(settings)
     from orchestration.runner import run_graph  # noqa: PLC0415
     from orchestration.summary import print_summary  # noqa: PLC0415
@@ -87,7 +64,7 @@ def report(
 ) -> None:
     """Run what is missing for a dataset's page of results, then write the page and its figures."""
     console = Console(highlight=False)
-    settings = _settings(dataset, models)
+    settings = settings_of(dataset, models)
     if seeds:
         settings = settings.model_copy(update={"training": settings.training.model_copy(update={"seeds": seeds})})
     prepare_home(settings)
@@ -104,7 +81,7 @@ def report(
 @app.command()
 def ui(dataset: Dataset = None, models: Models = None, port: Annotated[int, typer.Option(min=1)] = 3000) -> None:
     """Serve Dagster's UI and daemon on this project, on the loopback address, until interrupted."""
-    settings = _settings(dataset, models)
+    settings = settings_of(dataset, models)
     prepare_home(settings)
     arguments = ["dev", "-m", "orchestration.definitions", "-h", "127.0.0.1", "-p", str(port)]
     typer.echo(f"Dagster for {settings.dataset} at http://127.0.0.1:{port} (Ctrl-C stops it)")

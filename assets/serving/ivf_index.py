@@ -7,6 +7,7 @@ returns wrong ids. FAISS also accepts a label twice without a word, so every ups
 import math
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import faiss
@@ -27,6 +28,23 @@ POINTS_PER_LIST = 39
 
 QUERIES_PER_CALL = 256
 """Queries searched together; each call fetches as many extra results as its longest list of excluded items."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """Removals and then upserts, checked and assigned to cells: what is left to do takes little time and cannot fail.
+
+    Attributes:
+        ids: [n] items to add or replace, each once.
+        vectors: [n, D].
+        cells: [n] the cell each vector belongs to.
+        removed: items to remove; unknown ones are passed over.
+    """
+
+    ids: list[str]
+    vectors: Float
+    cells: Int
+    removed: list[str]
 
 
 class IvfIndex(VectorIndex):
@@ -55,6 +73,28 @@ class IvfIndex(VectorIndex):
     def vectors(self, ids: Sequence[str]) -> Float:
         labels = self._labels_of(ids)
         return self._faiss.reconstruct_batch(labels) if len(labels) else np.zeros((0, self.dimension), np.float32)
+
+    def prepare(self, ids: Sequence[str], vectors: Float, removed: Sequence[str] = ()) -> Change:
+        """The slow part of a change: checking it and finding its cells. Other threads may search meanwhile.
+
+        Nearly all of an upsert's time in a large index goes into the cells: 40 of 50 ms for 10,000 vectors of dimension
+        64 in 2,000 cells. The change fits every index with the same cells, such as one loaded from the same file.
+
+        Args:
+            vectors: [n, D]; where an id comes twice, its last vector wins.
+
+        Raises:
+            ValueError: for a wrong shape or a vector that is not finite.
+        """
+        vectors = self._checked(ids, vectors)
+        last = {item: row for row, item in enumerate(ids)}
+        vectors = vectors[list(last.values())]
+        return Change(list(last), vectors, self._cells(vectors), list(removed))
+
+    def apply(self, change: Change) -> None:
+        """The quick part of a change, with no search running."""
+        self.remove(change.removed)
+        self._add(self._labels.add(change.ids), change.vectors, change.cells)
 
     def tune(self, queries: Float, target: float = 0.98, k: int = 10, exclude: Exclude | None = None) -> float:
         """Set ``nprobe`` to about the smallest at which recall@k on ``queries`` [Q, D] reaches ``target``.
@@ -91,10 +131,23 @@ class IvfIndex(VectorIndex):
             self._faiss.add_with_ids(vectors, labels)
 
     def _put(self, labels: Int, vectors: Float) -> None:
+        if len(labels):
+            self._add(labels, vectors, self._cells(vectors))
+
+    def _cells(self, vectors: Float) -> Int:
+        """[n] the cell each vector belongs to."""
+        faiss.omp_set_num_threads(self.threads)
+        return self._faiss.quantizer.search(vectors, 1)[1][:, 0] if len(vectors) else np.empty(0, np.int64)
+
+    def _add(self, labels: Int, vectors: Float, cells: Int) -> None:
+        """Add or replace, given the cells; ``add_core`` takes addresses, so the arrays must be of the right type."""
         if len(labels) == 0:
             return
         self._drop(labels)
-        self._faiss.add_with_ids(vectors, labels)
+        vectors, labels = np.ascontiguousarray(vectors, np.float32), np.ascontiguousarray(labels, np.int64)
+        cells = np.ascontiguousarray(cells, np.int64)
+        addresses = [faiss.swig_ptr(array) for array in (vectors, labels, cells)]
+        self._faiss.add_core(len(labels), *addresses)
 
     def _drop(self, labels: Int) -> None:
         faiss.omp_set_num_threads(self.threads)

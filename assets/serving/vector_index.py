@@ -57,6 +57,9 @@ class VectorIndex(ABC):
         """Ids of all items."""
         return self._labels.ids
 
+    def __contains__(self, item: object) -> bool:
+        return item in self._labels
+
     def build(self, ids: Sequence[str], vectors: Float) -> None:
         """Replace whatever the index holds by ``vectors`` [n, D].
 

@@ -1,0 +1,213 @@
+"""The HTTP service: one process that answers from the live index and follows it without a restart.
+
+    GET  /v1/recommend?user=42&k=10&new_only=false&why=true
+    POST /v1/recommend  {"users": ["42", "43"], "k": 10}
+    GET  /v1/similar?item=7&k=10
+    GET  /healthz   503 until an index is loaded    GET /metrics   Prometheus
+    GET  /docs      what there is, without any file from elsewhere    GET /openapi.json
+
+With a token, ``/v1`` and ``/metrics`` want ``Authorization: Bearer <token>``. Every error is {"error": "..."}.
+"""
+
+import secrets
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException as StarletteHTTPException
+
+from assets.config import ServiceConfig
+from assets.serving.retrieval.answers import Recommendations, Similar, Version
+from assets.serving.retrieval.follower import Follower
+from assets.serving.retrieval.manual import manual_page
+from assets.serving.retrieval.meters import MeteredApp, Meters
+from assets.serving.retrieval.retriever import Retriever, UnknownItemError, wall_clock
+from assets.serving.retrieval.served import ServedLog
+
+LONGEST_ID = 256
+USUAL_K = 10
+TITLE = "Thaw retrieval"
+PATHS = frozenset({"/v1/recommend", "/v1/similar", "/healthz", "/metrics", "/docs", "/openapi.json"})
+
+Id = Annotated[str, Field(min_length=1, max_length=LONGEST_ID)]
+
+
+def create_app(
+    opening: Callable[[], Retriever],
+    config: ServiceConfig,
+    served: ServedLog,
+    token: str | None = None,
+    clock: Callable[[], int] = wall_clock,
+) -> FastAPI:
+    """The service.
+
+    Args:
+        opening: opens the retriever; called again and again until there is an index.
+        config: bounds.
+        served: where it says what it served.
+        token: that clients must show, if any.
+        clock: wall clock, microseconds.
+    """
+    follower = Follower(opening, config.poll_milliseconds / 1000, served, clock)
+    meters = Meters(follower)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        follower.start()
+        yield
+        follower.stop()
+
+    app = FastAPI(
+        title=TITLE,
+        version="1",
+        description="Recommendations from an index that is updated while it answers.",
+        lifespan=lifespan,
+        docs_url=None,  # FastAPI's page loads its scripts from another host
+        redoc_url=None,
+        max_body_size=config.max_body_bytes,
+    )
+    app.state.follower = follower
+    app.add_middleware(MeteredApp, meters=meters, paths=PATHS)
+    app.add_exception_handler(StarletteHTTPException, _http_error)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    guarded = [Depends(_guard(token))]
+    app.include_router(_queries(follower, config, served, clock), dependencies=guarded)
+    app.include_router(_state(follower))
+    app.include_router(_metrics(meters), dependencies=guarded)
+
+    @app.get("/docs", include_in_schema=False)
+    def docs() -> HTMLResponse:
+        return HTMLResponse(manual_page(app.openapi()))
+
+    return app
+
+
+def _queries(follower: Follower, config: ServiceConfig, served: ServedLog, clock: Callable[[], int]) -> APIRouter:
+    router, usual = APIRouter(prefix="/v1", tags=["queries"]), min(USUAL_K, config.max_k)
+    count = Annotated[int, Query(ge=1, le=config.max_k, description="items to return")]
+    new = Annotated[bool, Query(description="choose among items that became available lately")]
+    explained = Annotated[bool, Query(description="name the items of the user's history nearest to each result")]
+
+    class Asked(BaseModel):
+        """Several users at once."""
+
+        model_config = ConfigDict(extra="forbid")
+
+        users: list[Id] = Field(min_length=1, max_length=config.max_users)
+        k: int = Field(usual, ge=1, le=config.max_k)
+        new_only: bool = False
+        why: bool = False
+
+    def answered(version: Version) -> None:
+        served.answered(version.generation, version.seq, clock())
+
+    @router.get("/recommend")
+    def recommend(
+        user: Annotated[str, Query(min_length=1, max_length=LONGEST_ID, description="user id")],
+        k: count = usual,
+        new_only: new = False,
+        why: explained = False,
+    ) -> Recommendations:
+        """The best items for a user, without those engaged with before; what is popular for an unknown user."""
+        (answer,) = _ready(follower).recommend([user], k, new_only, why)
+        answered(answer.version)
+        return answer
+
+    @router.post("/recommend")
+    def recommend_many(asked: Asked) -> list[Recommendations]:
+        """The same for several users, in their order."""
+        answers = _ready(follower).recommend(asked.users, asked.k, asked.new_only, asked.why)
+        answered(answers[0].version)
+        return answers
+
+    @router.get("/similar")
+    def similar(
+        item: Annotated[str, Query(min_length=1, max_length=LONGEST_ID, description="item id")],
+        k: count = usual,
+    ) -> Similar:
+        """The items whose embeddings are nearest to that of an item, by cosine."""
+        try:
+            answer = _ready(follower).similar(item, k)
+        except UnknownItemError as error:
+            raise HTTPException(404, str(error)) from error
+        except ValueError as error:
+            raise HTTPException(422, str(error)) from error
+        answered(answer.version)
+        return answer
+
+    return router
+
+
+def _state(follower: Follower) -> APIRouter:
+    router = APIRouter(tags=["state"])
+
+    @router.get("/healthz")
+    def healthz(response: Response) -> dict[str, Any]:
+        """Whether an index is loaded (503 until then), which one, and how many deltas it is behind."""
+        retriever = follower.retriever
+        if retriever is None:
+            response.status_code = 503
+            return {"status": "no index yet", "error": follower.error}
+        version = retriever.version
+        return {
+            "status": "ok" if follower.error is None else "not following",
+            "error": follower.error,
+            "generation": version.generation,
+            "seq": version.seq,
+            "watermark": version.watermark,
+            "lag": retriever.lag,
+            "items": retriever.size,
+        }
+
+    return router
+
+
+def _metrics(meters: Meters) -> APIRouter:
+    router = APIRouter(tags=["state"])
+
+    @router.get("/metrics", response_class=Response)
+    def metrics() -> Response:
+        """Counters in Prometheus' text format."""
+        return Response(generate_latest(meters.registry), media_type=CONTENT_TYPE_LATEST)
+
+    return router
+
+
+def _guard(token: str | None) -> Callable[..., None]:
+    """A dependency that lets nobody through without the token; everybody where there is none."""
+    if token is None:
+        return lambda: None
+    bearer = HTTPBearer(auto_error=False)
+    expected = token.encode()
+
+    def guard(shown: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> None:
+        if shown is None or not secrets.compare_digest(shown.credentials.encode(), expected):
+            raise HTTPException(
+                401, "a bearer token is needed: Authorization: Bearer <token>", {"WWW-Authenticate": "Bearer"}
+            )
+
+    return guard
+
+
+def _ready(follower: Follower) -> Retriever:
+    if follower.retriever is None:
+        raise HTTPException(503, follower.error or "the index is being loaded", {"Retry-After": "1"})
+    return follower.retriever
+
+
+def _http_error(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, StarletteHTTPException)
+    return JSONResponse({"error": error.detail}, error.status_code, error.headers)
+
+
+def _invalid(_: Request, error: Exception) -> JSONResponse:
+    """Which parameter is wrong and how, without repeating what was sent."""
+    assert isinstance(error, RequestValidationError)
+    problems = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
+    return JSONResponse({"error": "; ".join(problems)}, 422)

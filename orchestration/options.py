@@ -1,0 +1,34 @@
+"""Options that commands share, and what they become."""
+
+import os
+from typing import Annotated
+
+import typer
+
+from assets.config import ConfigError, Settings, load_settings
+
+Dataset = Annotated[str | None, typer.Option(help="registered dataset; default: THAW_DATASET or 'simulated'")]
+Models = Annotated[str | None, typer.Option(help="comma-separated roster; default: THAW_MODELS or the default roster")]
+
+
+def settings_of(dataset: str | None, models: str | None = None) -> Settings:
+    """Settings from the environment and the options; also exported, for the processes that Dagster starts."""
+    if dataset:
+        os.environ["THAW_DATASET"] = dataset
+    if models:
+        os.environ["THAW_MODELS"] = models
+    try:
+        settings = load_settings()
+        _check_names(settings)
+    except (ConfigError, ValueError) as error:
+        raise typer.BadParameter(str(error)) from error
+    return settings
+
+
+def _check_names(settings: Settings) -> None:
+    """Fail on an unknown dataset or model before anything heavy starts."""
+    from assets.ingestion.registry import find  # noqa: PLC0415 - keeps `thaw --help` fast
+    from assets.training.registry import roster  # noqa: PLC0415
+
+    find(settings.dataset)
+    roster(settings)
