@@ -54,9 +54,23 @@ COMPARISONS: Final[Key] = [EVALUATION, "comparisons"]
 SAMPLED_METRICS: Final[Key] = [EVALUATION, "sampled_metrics"]
 SAMPLED_TABLES: Final[Key] = [EVALUATION, "sampled_tables"]
 LEAVE_ONE_OUT: Final[Key] = [EVALUATION, "leave_one_out"]
+LANDED_ENGAGEMENTS: Final[Key] = [INGESTION, "landed_engagements"]
+ITEM_FEATURES: Final[Key] = [SERVING, "item_features"]
+FRESH_ITEM_EMBEDDINGS: Final[Key] = [SERVING, "fresh_item_embeddings"]
+FRESHNESS_REPORT: Final[Key] = [SERVING, "freshness_report"]
 ITEM_INDEX: Final[Key] = [SERVING, "item_index"]
 ENGAGEMENT_DRIFT: Final[Key] = [MONITORING, "engagement_drift"]
 DASHBOARD: Final[Key] = [MONITORING, "dashboard"]
+
+STATE_EQUALS_BATCH: Final = "state_equals_batch"
+INDEX_RECALL: Final = "index_recall"
+"""Names of checks, of FRESH_ITEM_EMBEDDINGS and ITEM_INDEX, that some jobs leave out."""
+
+LANDED_PARTITIONS: Final = "landed"
+"""Name of the dynamic partitions of landed engagements: a UTC day or hour each."""
+
+PER_PARTITION: Final = (LANDED_ENGAGEMENTS, ITEM_FEATURES, FRESH_ITEM_EMBEDDINGS, FRESHNESS_REPORT)
+"""What is made per partition of landed engagements, in the order of a run."""
 
 WAREHOUSE_POOL: Final = "warehouse"
 """Pool of every op that opens the DuckDB file, readers too: DuckDB admits one process at a time."""

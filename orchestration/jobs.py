@@ -1,17 +1,26 @@
-"""Jobs. ``refresh_all`` takes a dataset name to a searchable index."""
+"""Jobs. ``refresh_all`` takes a dataset name to a searchable index, ``freshen`` landed files into it."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import dagster as dg
 
 from assets import keys
 from assets.config import Settings
+from assets.serving.servable import servable
 from assets.training.registry import MODELS, roster
 
 if TYPE_CHECKING:  # Dagster does not export the type that define_asset_job returns
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
+AssetJob: TypeAlias = "UnresolvedAssetJobDefinition"
+
 REFRESH_ALL = "refresh_all"
+FRESHEN = "freshen"
+RETRAIN_QUANTIZER = "retrain_quantizer"
+
+STATE_EQUALS_BATCH = dg.AssetCheckKey(dg.AssetKey(keys.FRESH_ITEM_EMBEDDINGS), keys.STATE_EQUALS_BATCH)
+INDEX_RECALL = dg.AssetCheckKey(dg.AssetKey(keys.ITEM_INDEX), keys.INDEX_RECALL)
+"""Checks that compute everything anew: for builds and the night, not for every landed file."""
 
 
 PER_MODEL = (keys.checkpoint, keys.ranks, keys.sampled)
@@ -22,11 +31,14 @@ def out_of_reach(settings: Settings) -> list[keys.Key]:
     """Keys that no run under these settings makes, whatever is selected.
 
     Those of registered models that are not in the roster; under ``leave_one_out`` the sampled protocols, which need a
-    cutoff in time; under another split the leave-one-out table.
+    cutoff in time; under another split the leave-one-out table; the index where no model of the roster can serve. What
+    is made per partition of landed engagements is the landing sensor's.
     """
     chosen = set(roster(settings))
     others = [key(model) for model in MODELS if model not in chosen for key in PER_MODEL]
-    return [*others, *(_sampled() if settings.split.kind == "leave_one_out" else [keys.LEAVE_ONE_OUT])]
+    split = _sampled() if settings.split.kind == "leave_one_out" else [keys.LEAVE_ONE_OUT]
+    index = [] if any(map(servable, chosen)) else [keys.ITEM_INDEX]
+    return [*others, *split, *index, *keys.PER_PARTITION]
 
 
 def left_out(settings: Settings) -> list[keys.Key]:
@@ -42,7 +54,7 @@ def _sampled() -> list[keys.Key]:
     return [*(keys.sampled(model) for model in MODELS), keys.SAMPLED_METRICS, keys.SAMPLED_TABLES]
 
 
-def refresh_all(settings: Settings) -> "UnresolvedAssetJobDefinition":
+def refresh_all(settings: Settings) -> AssetJob:
     """The job that materializes the whole graph with the roster's models."""
     skipped = dg.AssetSelection.assets(*map(dg.AssetKey, left_out(settings)))
     return dg.define_asset_job(
@@ -51,3 +63,31 @@ def refresh_all(settings: Settings) -> "UnresolvedAssetJobDefinition":
         description=f"Raw data to a searchable index for {settings.dataset}, with every check and report on the way.",
         tags={"thaw/dataset": settings.dataset},
     )
+
+
+def freshen(settings: Settings) -> AssetJob:
+    """The job that makes landed files searchable; the landing sensor requests it."""
+    chosen = dg.AssetSelection.assets(*map(dg.AssetKey, (*keys.PER_PARTITION, keys.ITEM_INDEX)))
+    return dg.define_asset_job(
+        FRESHEN,
+        selection=chosen - dg.AssetSelection.checks(STATE_EQUALS_BATCH, INDEX_RECALL),
+        config=index_config(build=False, retrain=False),
+        description=f"Landed files of {settings.dataset} into features, embeddings and the index that serves.",
+        tags={"thaw/dataset": settings.dataset},
+    )
+
+
+def retrain_quantizer(settings: Settings) -> AssetJob:
+    """The job of the night: the index's quantizer anew, and the live state against batch code."""
+    return dg.define_asset_job(
+        RETRAIN_QUANTIZER,
+        selection=dg.AssetSelection.assets(dg.AssetKey(keys.ITEM_INDEX)) | dg.AssetSelection.checks(STATE_EQUALS_BATCH),
+        config=index_config(build=False, retrain=True),
+        description=f"The quantizer of {settings.dataset}'s index trained anew; the live state checked as a whole.",
+        tags={"thaw/dataset": settings.dataset},
+    )
+
+
+def index_config(*, build: bool, retrain: bool) -> dict[str, Any]:
+    """Run configuration: what ``serving/item_index`` may do, see :class:`assets.serving.assets.IndexRun`."""
+    return {"ops": {"__".join(keys.ITEM_INDEX): {"config": {"build": build, "retrain": retrain}}}}

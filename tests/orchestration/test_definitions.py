@@ -1,13 +1,16 @@
 """The graph loads, is named as agreed, and every asset says what it is."""
 
+from itertools import pairwise
+
 import dagster as dg
 import pytest
 
 from assets import keys
 from assets.config import load_settings
+from assets.partitions import LANDED
 from assets.training.registry import DEFAULT_ROSTER, MODELS
 from orchestration.definitions import build_definitions
-from orchestration.jobs import REFRESH_ALL, left_out, out_of_reach
+from orchestration.jobs import FRESHEN, REFRESH_ALL, RETRAIN_QUANTIZER, index_config, left_out, out_of_reach
 
 DBT_KEYS = {
     "staging/stg_interactions",
@@ -36,7 +39,11 @@ OTHER_KEYS = {
     "evaluation/leave_one_out",
     "evaluation/sampled_metrics",
     "evaluation/sampled_tables",
+    "ingestion/landed_engagements",
+    "serving/item_features",
+    "serving/fresh_item_embeddings",
     "serving/item_index",
+    "serving/freshness_report",
     "monitoring/engagement_drift",
     "monitoring/dashboard",
 }
@@ -48,6 +55,14 @@ FOR_REPORTS = {
     *(f"evaluation/{model}_sampled" for model in MODELS),
 }
 """What the job leaves to ``thaw report``."""
+
+PER_PARTITION = {
+    "ingestion/landed_engagements",
+    "serving/item_features",
+    "serving/fresh_item_embeddings",
+    "serving/freshness_report",
+}
+"""What the job leaves to the landing sensor."""
 
 STUDIES = {"studies/sweep", "studies/gamma_sweep", "studies/gates"}
 """What the job leaves to whoever asks for it."""
@@ -102,7 +117,7 @@ def test_the_job_leaves_out_models_that_are_not_in_the_roster() -> None:
         name for model in MODELS if model != "popularity" for name in (f"training/{model}", f"evaluation/{model}_ranks")
     }
     assert "evaluation/popularity_sampled" not in {"/".join(key) for key in out_of_reach(settings)}
-    assert skipped == of_others | FOR_REPORTS | STUDIES
+    assert skipped == of_others | FOR_REPORTS | STUDIES | PER_PARTITION
     job = build_definitions(settings).resolve_job_def(REFRESH_ALL)
     selected = {key.to_user_string() for key in job.asset_layer.executable_asset_keys}
     assert "training/popularity" in selected
@@ -125,3 +140,43 @@ def test_the_default_roster_is_the_documented_one() -> None:
 def test_the_daily_schedule_runs_the_job(definitions: dg.Definitions) -> None:
     schedule = definitions.resolve_schedule_def("daily_refresh")
     assert (schedule.job_name, schedule.cron_schedule, schedule.execution_timezone) == (REFRESH_ALL, "0 3 * * *", "UTC")
+
+
+def test_the_quantizer_is_trained_anew_every_night(definitions: dg.Definitions) -> None:
+    schedule = definitions.resolve_schedule_def("daily_quantizer")
+    expected = (RETRAIN_QUANTIZER, "30 3 * * *", "UTC")
+    assert (schedule.job_name, schedule.cron_schedule, schedule.execution_timezone) == expected
+    assert schedule.default_status is dg.DefaultScheduleStatus.STOPPED
+    with dg.DagsterInstance.ephemeral() as instance:
+        tick = schedule.evaluate_tick(dg.build_schedule_context(instance))
+    assert tick.run_requests[0].run_config == index_config(build=False, retrain=True)
+
+
+def test_the_freshness_path_is_partitioned_and_in_its_order(definitions: dg.Definitions) -> None:
+    graph = definitions.resolve_asset_graph()
+    for key in map(dg.AssetKey, keys.PER_PARTITION):
+        assert graph.get(key).partitions_def == LANDED, key
+    assert graph.get(dg.AssetKey(keys.ITEM_INDEX)).partitions_def is None
+    chain = [*keys.PER_PARTITION[:3], keys.ITEM_INDEX, keys.PER_PARTITION[3]]
+    for upper, lower in pairwise(chain):
+        assert dg.AssetKey(upper) in graph.get(dg.AssetKey(lower)).parent_keys
+    embeddings = dg.AssetSelection.assets(dg.AssetKey(keys.FRESH_ITEM_EMBEDDINGS)).upstream().resolve(graph)
+    assert {"training/ihm_sasrec", "transforms/tables"} <= {key.to_user_string() for key in embeddings}
+
+
+def test_a_landed_file_is_not_held_up_by_checks_that_compute_everything_anew(definitions: dg.Definitions) -> None:
+    def checks(job: str) -> set[str]:
+        graph = definitions.resolve_job_def(job).asset_layer.asset_graph
+        return {key.name for key in graph.asset_check_keys if key.asset_key.path[0] == keys.SERVING}
+
+    assert checks(FRESHEN) == {"pending_bound", "ats_bound", "snapshot_recall"}
+    assert checks(RETRAIN_QUANTIZER) == {"state_equals_batch", "index_recall", "snapshot_recall"}
+    assert checks(REFRESH_ALL) == {"index_recall", "snapshot_recall"}
+
+
+@pytest.mark.parametrize(
+    ("models", "reachable"), [("recent_popularity", False), ("recent_popularity,popularity", True)]
+)
+def test_an_index_needs_a_model_that_can_serve(models: str, reachable: bool) -> None:
+    settings = load_settings({"THAW_MODELS": models})
+    assert (keys.ITEM_INDEX not in out_of_reach(settings)) == reachable

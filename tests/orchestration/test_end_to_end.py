@@ -9,9 +9,8 @@ from rich.console import Console
 
 from assets.config import Settings
 from assets.schema import METRIC_COLUMNS
-from assets.serving.build import index_path
-from assets.serving.ivf_index import IvfIndex
-from assets.serving.snapshot import serving_instant
+from assets.serving.live.generation import require_current
+from assets.serving.live.maintain import load_index
 from assets.stream import load_tables
 from assets.training.registry import DEFAULT_ROSTER
 from orchestration.runner import Outcome, run_graph
@@ -79,8 +78,10 @@ def test_every_page_and_file_is_there(finished: tuple[Settings, Outcome, str]) -
 
 def test_the_index_holds_the_catalog(finished: tuple[Settings, Outcome, str]) -> None:
     storage = finished[0].storage
-    tables = load_tables(storage)
-    assert IvfIndex.load(index_path(storage)).size == len(tables.catalog.rows_at(serving_instant(tables)))
+    tables, generation = load_tables(storage), require_current(storage)
+    now = tables.stream.timestamps[-1] + np.timedelta64(1, "us")
+    with generation.open_store() as store, store.read() as reader:
+        assert load_index(reader, generation).size == len(tables.catalog.rows_at(now))
 
 
 def test_running_a_part_again_gives_the_same_metrics(finished: tuple[Settings, Outcome, str]) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from dagster._core.scheduler.instigation import InstigatorType, TickStatus
 
 from assets.config import load_settings
 from orchestration.home import open_instance, prepare_home
@@ -31,6 +32,13 @@ def test_telemetry_is_off_and_the_warehouse_has_one_place(tmp_path: Path) -> Non
     assert written["telemetry"] == {"enabled": False}
     assert written["nux"] == {"enabled": False}
     assert written["concurrency"]["pools"] == {"default_limit": 1, "granularity": "op"}
+
+
+def test_the_template_is_one_that_dagster_takes_and_runs_start_at_once(tmp_path: Path) -> None:
+    settings = load_settings({}, home=tmp_path)
+    with open_instance(settings) as instance:
+        assert instance.run_coordinator.dequeue_interval_seconds == 1
+        assert instance.get_tick_retention_settings(InstigatorType.SENSOR)[TickStatus.SKIPPED] == 1
 
 
 def test_an_edited_file_is_kept(tmp_path: Path) -> None:
