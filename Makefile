@@ -6,9 +6,11 @@ DATASET ?= simulated
 MODELS ?=
 SEEDS ?=
 PORT ?= 3000
+SERVICE_PORT ?= 8000
+SPEED ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run report ui test lint format lock bench clean
+.PHONY: help setup run report ui serve replay test lint format lock bench bench-ats clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -33,6 +35,12 @@ report: setup ## write docs/results/<dataset>.md, running what is missing: make 
 ui: setup ## Dagster's web server and daemon on this project: make ui [DATASET=...] [PORT=3000]
 	@$(BIN)/thaw ui --dataset $(DATASET) --port $(PORT)
 
+serve: setup ## HTTP service on the live index: make serve [DATASET=...] [SERVICE_PORT=8000]
+	@$(BIN)/thaw serve --dataset $(DATASET) --port $(SERVICE_PORT)
+
+replay: setup ## land the held-back half of a dataset as if it happened now: make replay DATASET=... [SPEED=8640]
+	@$(BIN)/thaw replay --dataset $(DATASET) $(if $(SPEED),--speed $(SPEED))
+
 test: setup ## the default test suite
 	$(BIN)/python -m pytest
 
@@ -54,6 +62,11 @@ bench: setup ## measure speed and memory
 	$(BIN)/python benchmarks/evaluation.py
 	$(BIN)/python benchmarks/index.py
 	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/freshness.py
+	$(BIN)/python benchmarks/live_index.py
+
+bench-ats: setup ## measure action-to-serving latency of a replay through Dagster and without it (about 15 minutes)
+	$(BIN)/python benchmarks/ats.py
 
 clean: ## remove data, run history and caches (not the environment)
 	rm -rf data .dagster transforms/target transforms/logs .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
