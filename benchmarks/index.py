@@ -20,21 +20,10 @@ from assets.serving.exact_index import ExactIndex
 from assets.serving.ivf_index import IvfIndex
 from assets.serving.selfcheck import latencies_ms, recall
 from assets.serving.vector_index import Float, VectorIndex
-
-CLUSTERS = 200
-SPREAD = 0.35
-"""Standard deviation inside a cluster; centers have 1 in each dimension."""
+from benchmarks.clusters import CLUSTERS, clustered
 
 TUNING_QUERIES = 500
 K = 10
-
-
-def clustered(count: int, dimension: int, seed: int) -> Float:
-    """[count, dimension] vectors around the same centers for every seed."""
-    centers = np.random.default_rng(0).normal(size=(CLUSTERS, dimension))
-    random = np.random.default_rng(seed)
-    noise = SPREAD * random.normal(size=(count, dimension))
-    return (centers[random.integers(0, CLUSTERS, count)] + noise).astype(np.float32)
 
 
 def seconds(action: Callable[[], object]) -> float:
