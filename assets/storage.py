@@ -79,10 +79,6 @@ class Storage:
         return self.base / "gates"
 
     @property
-    def index(self) -> Path:
-        return self.base / "index"
-
-    @property
     def landing(self) -> Path:
         """Drop zone: ``engagements/`` and ``items/``; behind it ``done/`` and ``quarantine/``."""
         return self.base / "landing"
