@@ -102,7 +102,7 @@ def replay(
             console.print(f"Dagster applies what lands: keep `thaw ui --dataset {settings.dataset}` running.")
         process = replaying.inline(storage, settings, _now) if without_dagster else None
         last = replaying.run_replay(storage, days, speed, _now, process, _changes(console))
-    console.print(f"Done: {last}")
+    console.print(f"Done: {last}", soft_wrap=True)
 
 
 @app.command()
@@ -238,7 +238,7 @@ def _changes(console: Console) -> Callable[[object], None]:
     def tell(progress: object) -> None:
         if said[-1:] != [str(progress)]:
             said[:] = [str(progress)]
-            console.print(str(progress), markup=False)
+            console.print(str(progress), markup=False, soft_wrap=True)
 
     return tell
 

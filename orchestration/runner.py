@@ -71,7 +71,7 @@ def _within_reach(chosen: list[dg.AssetKey], settings: Settings) -> list[dg.Asse
         names = ", ".join(sorted(key.to_user_string() for key in chosen))
         raise ValueError(
             f"--select holds only what these settings do not make: {names}; name the models with --models, or set the"
-            " split that the table is for"
+            " split that the table is for (partitions of landed files are made by the job freshen: `thaw ui`)"
         )
     return within
 

@@ -6,6 +6,7 @@ seconds; one that cannot be read goes to the quarantine at once, so that it neve
 
 import time
 from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -98,6 +99,16 @@ def claimed(storage: Storage) -> dict[str, list[ClaimedFile]]:
 def finish(storage: Storage, file: ClaimedFile) -> Path:
     """Move an applied file away; does nothing if it is gone already."""
     return _move(file.path, done_folder(storage) / file.partition / file.path.name)
+
+
+def drop_empty_claims(storage: Storage, partitions: Collection[str]) -> None:
+    """Remove the folders of ``partitions`` that hold no claimed file: every look lists them all.
+
+    A claim that is about to rename a file into one finds it gone, leaves the file, and takes it at the next look.
+    """
+    for partition in partitions:
+        with suppress(OSError):  # not empty, or gone already
+            (claimed_folder(storage) / partition).rmdir()
 
 
 def quarantine(storage: Storage, path: Path, stamped: str, reason: str) -> Path:

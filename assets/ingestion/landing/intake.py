@@ -12,7 +12,7 @@ from typing import Final
 
 from assets.config import FreshnessConfig
 from assets.ingestion.landing.batches import SHORT, Arrival, Landed, LandedBatch, write_batch
-from assets.ingestion.landing.claims import claimed, finish, quarantine
+from assets.ingestion.landing.claims import claimed, drop_empty_claims, finish, quarantine
 from assets.ingestion.landing.contract import file_batch_digest, read_engagements, read_items
 from assets.ingestion.landing.errors import LandingError, UnfinishedError
 from assets.ingestion.landing.places import ClaimedFile, Kind, reading_folder
@@ -84,6 +84,7 @@ def finish_applied(
     done = [file for file, digest in digests.items() if digest in known]
     for file in done:
         finish(storage, file)
+    drop_empty_claims(storage, {file.partition for file in done})
     return done
 
 

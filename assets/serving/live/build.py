@@ -184,6 +184,7 @@ def _promote(storage: Storage, settings: Settings, generation: Generation, now: 
         reconcile(opened, settings, now)
         missed = apply_batches(opened, _landed(storage), rebuild_config(opened.model), now)
         _refresh(opened, settings, now)
+        maintain_index(opened, settings, now)  # the day may have moved on since the build
         switch_to(storage, generation)
     progress(f"{len(missed):,} batches landed meanwhile; generation {generation.name} serves")
     remove_outdated(storage)

@@ -3,6 +3,7 @@
 import time
 
 import dagster as dg
+import numpy as np
 
 from assets import keys
 from assets.config import Settings
@@ -80,13 +81,14 @@ def ats_bound(storage: dg.ResourceParam[Storage], settings: dg.ResourceParam[Set
     if not measured > 0:
         return dg.AssetCheckResult(passed=True, description="nothing landed yet")
     p95 = value(table, ALL, "searchable", "p95")
-    slowest = max(HOPS, key=lambda hop: value(table, ALL, hop, "p95") if hop != "queried" else float("-inf"))
+    tails = {hop: value(table, ALL, hop, "p95") for hop in HOPS if hop != "queried"}  # no part of "searchable"
+    slowest = max(tails, key=lambda hop: np.nan_to_num(tails[hop], nan=-np.inf))  # a replay has no "produced"
     return dg.AssetCheckResult(
         passed=p95 <= bound,
         severity=dg.AssetCheckSeverity.WARN,
         description=(
             f"p95 is {p95:.1f} s over {measured:.0f} engagements, allowed are {bound:g} s; the longest hop is"
-            f" {slowest!r} with a p95 of {value(table, ALL, slowest, 'p95'):.1f} s"
+            f" {slowest!r} with a p95 of {tails[slowest]:.1f} s"
         ),
         metadata={
             "engagements": round(measured),

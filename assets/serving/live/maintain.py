@@ -18,7 +18,7 @@ from assets.serving.live.items import item_ids
 from assets.serving.live.refresh import available_at
 from assets.serving.selfcheck import SelfCheck, measure
 from assets.serving.snapshot import UserSample, user_sample
-from assets.serving.store.deltas import deltas_after, drop_deltas
+from assets.serving.store.deltas import delta_sizes, deltas_after, drop_deltas
 from assets.serving.store.interface import Reader, Table
 from assets.serving.store.meta import EPOCH, SEQ, SNAPSHOT, WATERMARK, get_meta, put_meta
 from assets.serving.store.records import new_items, numbers_of, unpack
@@ -87,7 +87,7 @@ def maintain_index(opened: OpenGeneration, settings: Settings, now: int, force: 
     started = time.perf_counter()
     with opened.store.read() as reader:
         snapshot = get_meta(reader, SNAPSHOT)
-        sizes = [] if snapshot is None else _delta_sizes(reader, snapshot["seq"])
+        sizes = [] if snapshot is None else delta_sizes(reader, snapshot["seq"])
         due = _due(reader, opened, snapshot, sum(sizes), settings.freshness.compact_share)
     reason: Reason | None = due or ("quantizer" if force else None)
     if reason is not None:
@@ -108,10 +108,6 @@ def _due(
     if opened.model.uses_trend and day_of(get_meta(reader, WATERMARK)) > snapshot["epoch"]:
         return "epoch"
     return "deltas" if changes > share * snapshot["items"] else None
-
-
-def _delta_sizes(reader: Reader, seq: int) -> list[int]:
-    return [len(delta.ids) + len(delta.removed) for delta in deltas_after(reader, seq)]
 
 
 def make_snapshot(opened: OpenGeneration, queries: int, now: int) -> dict[str, Any]:

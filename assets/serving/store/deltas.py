@@ -96,6 +96,16 @@ def deltas_after(reader: Reader, seq: int) -> list[Delta]:
     return [decode(value) for _, value in reader.scan(Table.DELTAS, instant_key(seq + 1))]
 
 
+def delta_sizes(reader: Reader, seq: int) -> list[int]:
+    """How many items each delta with a number above ``seq`` names; nothing of them is unpacked."""
+    return [_named(value) for _, value in reader.scan(Table.DELTAS, instant_key(seq + 1))]
+
+
+def _named(content: bytes) -> int:
+    tensors = load(content)
+    return len(tensors["id_ends"]) + len(tensors["removed_ends"])
+
+
 def append_delta(
     writer: Writer, created_at: int, ids: list[str], vectors: NDArray[np.float32], removed: Sequence[str] = ()
 ) -> Delta:

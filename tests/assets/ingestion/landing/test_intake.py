@@ -173,6 +173,8 @@ def test_files_leave_when_their_content_was_applied(tmp_path: Path) -> None:
     assert sorted(file.name for file in done) == ["2.csv", "items.csv"]
     assert list(claimed(storage)) == ["2024-05-01"]
     assert len(tree(storage.landing / "done")) == 2
+    folders = [path.name for path in (storage.landing / "claimed").iterdir()]
+    assert folders == ["2024-05-01"], "an empty folder is looked at for ever"
 
 
 def test_a_file_that_grew_after_it_was_read_is_read_again(tmp_path: Path) -> None:

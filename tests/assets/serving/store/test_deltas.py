@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 
-from assets.serving.store.deltas import Delta, DeltaError, append_delta, decode, deltas_after, drop_deltas, encode
+from assets.serving.store.deltas import (
+    Delta,
+    DeltaError,
+    append_delta,
+    decode,
+    delta_sizes,
+    deltas_after,
+    drop_deltas,
+    encode,
+)
 from assets.serving.store.interface import Table
 from assets.serving.store.meta import SEQ, get_meta
 from tests.assets.serving.live.memory_store import MemoryStore
@@ -59,6 +68,16 @@ def test_the_log_counts_on_and_is_read_in_order() -> None:
             (300, ["i300"], 3000),
         ]
         assert deltas_after(reader, 300) == []
+
+
+def test_sizes_count_what_is_named() -> None:
+    store = MemoryStore()
+    with store.write() as writer:
+        append_delta(writer, 0, ["a", "b"], vectors(2))
+        append_delta(writer, 0, [], vectors(0), ["a"])
+        append_delta(writer, 0, ["c"], vectors(1), ["b", "d"])
+        assert delta_sizes(writer, 0) == [2, 1, 3]
+        assert delta_sizes(writer, 2) == [3]
 
 
 def test_what_a_snapshot_holds_is_dropped() -> None:
