@@ -12,11 +12,11 @@ from assets.serving.live import build
 from assets.serving.live.build import build_generation, needs_build, promote, renew
 from assets.serving.live.generation import current, generations, open_generation, require_current
 from assets.serving.live.ledger import entries
-from assets.serving.live.maintain import load_index
+from assets.serving.live.maintain import day_of, load_index
 from assets.serving.live.state import batch_state, differences
 from assets.serving.live.stored import stored_items
 from assets.serving.store.deltas import deltas_after
-from assets.serving.store.meta import GENERATION, SEQ, SNAPSHOT, WATERMARK, get_meta
+from assets.serving.store.meta import EPOCH, GENERATION, SEQ, SNAPSHOT, WATERMARK, get_meta
 from assets.storage import write_json, write_parquet
 from assets.stream import Catalog
 from assets.training.checkpoints import CheckpointError, read_manifest
@@ -24,6 +24,11 @@ from tests.assets.serving.live.conftest import MODEL, NOW, Live, tiny_rows
 from tests.support import write_manifest
 
 LATE = [("u01", "i03", "2024-03-07T01:00:00"), ("u09", "brand new", "2024-03-07T02:00:00")]
+
+
+MIDNIGHT = pd.Timestamp("2024-03-07").value // 1000  # that LATE's day began with, microseconds
+SAME_DAY = [("u01", "i03", "2024-03-01T01:00:00"), ("u09", "brand new", "2024-03-01T02:00:00")]
+"""Of a day that the index's trends are of already, so that no snapshot is due."""
 
 
 def test_a_generation_holds_everything_and_says_what_it_is(live: Live) -> None:
@@ -86,7 +91,7 @@ def test_a_killed_build_serves_nothing_and_leaves_nothing(
 
 def test_what_lands_during_a_build_is_caught_up_with(live: Live) -> None:
     generation = build_generation(live.storage, live.settings, live.tables, MODEL, 0, live.later())
-    live.land(LATE)
+    live.land(SAME_DAY)
     live.process()  # into the generation that still serves
     with live.opened() as opened, opened.store.read() as reader:
         assert opened.generation != generation
@@ -101,9 +106,19 @@ def test_what_lands_during_a_build_is_caught_up_with(live: Live) -> None:
     assert not live.compare()
 
 
+def test_a_day_that_began_during_a_build_is_in_the_trends(live: Live) -> None:
+    generation = build_generation(live.storage, live.settings, live.tables, MODEL, 0, live.later())
+    live.land(LATE)
+    promote(live.storage, live.settings, generation, live.later())
+    with live.opened() as opened, opened.store.read() as reader:
+        assert get_meta(reader, EPOCH) == day_of(get_meta(reader, WATERMARK)) == MIDNIGHT
+        assert deltas_after(reader, get_meta(reader, SNAPSHOT)["seq"]) == []
+    assert not live.compare()
+
+
 def test_a_promotion_that_was_killed_is_finished_by_the_next(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
     generation = build_generation(live.storage, live.settings, live.tables, MODEL, 0, live.later())
-    live.land(LATE[:1])
+    live.land(SAME_DAY[:1])
     before = require_current(live.storage)
 
     def killed(*_: object) -> None:
@@ -114,7 +129,7 @@ def test_a_promotion_that_was_killed_is_finished_by_the_next(live: Live, monkeyp
         with pytest.raises(KeyboardInterrupt):
             promote(live.storage, live.settings, generation, live.later())
     assert current(live.storage) == before
-    for row in LATE:  # the old one goes on and gets ahead
+    for row in SAME_DAY:  # the old one goes on and gets ahead
         live.land([row, ("u02", "i02", row[2])])
         live.process()
     promote(live.storage, live.settings, generation, live.later())
