@@ -38,8 +38,8 @@ ui: setup ## Dagster's web server and daemon on this project: make ui [DATASET=.
 serve: setup ## HTTP service on the live index: make serve [DATASET=...] [SERVICE_PORT=8000]
 	@$(BIN)/thaw serve --dataset $(DATASET) --port $(SERVICE_PORT)
 
-replay: setup ## land the held-back half of a dataset as if it happened now: make replay DATASET=... [SPEED=8640]
-	@$(BIN)/thaw replay --dataset $(DATASET) $(if $(SPEED),--speed $(SPEED))
+replay: setup ## land the held-back half of a dataset as if it happened now: make replay DATASET=... [SPEED=8640] [MODELS=]
+	@$(BIN)/thaw replay --dataset $(DATASET) $(if $(MODELS),--models $(MODELS)) $(if $(SPEED),--speed $(SPEED))
 
 test: setup ## the default test suite
 	$(BIN)/python -m pytest

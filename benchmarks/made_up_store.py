@@ -108,7 +108,10 @@ def random_net(sizes: Sizes) -> LoadedNet:
 
 def save_net(folder: Path, loaded: LoadedNet) -> None:
     """Write a net as a checkpoint's folder, without the tables that :func:`save_checkpoint` asks for."""
-    maps = {name: {"file": f"{name}.parquet", "digest": ids.digest} for name, ids in loaded.encodings.maps.items()}
+    maps = {
+        name: {"file": f"{name}.parquet", "digest": ids.digest, "ids": len(ids.ids)}
+        for name, ids in loaded.encodings.maps.items()
+    }
     for name, ids in loaded.encodings.maps.items():
         ids.save(folder / maps[name]["file"])
     content = safetensors.torch.save(loaded.net.state_dict())

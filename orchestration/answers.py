@@ -17,7 +17,9 @@ def answer_table(results: Sequence[Result], title: str, why: bool) -> Table:
     """A row per result, best first; ``why`` adds a column of reasons."""
     table = Table(title=title, title_justify="left")
     for name in ("#", "item", "title", "score", "age, days", "engagements", "embedded", *(["why"] if why else [])):
-        table.add_column(name, justify="right" if name in ("#", "score", "age, days", "engagements") else "left")
+        # Folded where the terminal is narrow: half an id or half a date is of no use.
+        number = name in ("#", "score", "age, days", "engagements")
+        table.add_column(name, justify="right" if number else "left", overflow="fold")
     for place, result in enumerate(results, start=1):
         reasons = _reasons(result.why or ())
         cells = [

@@ -49,12 +49,19 @@ def land(
     settings, console = settings_of(dataset), _console()
     freshness = settings.freshness
     share = freshness.max_quarantine_share if skip_bad_rows else 0.0
-    with _told(console, LandingError):
-        landing = land_files(
-            settings.storage, files, freshness.partition, _now(), Kind.ITEMS if items else Kind.ENGAGEMENTS, share
-        )
+    kind = Kind.ITEMS if items else Kind.ENGAGEMENTS
+    try:
+        landing = land_files(settings.storage, files, freshness.partition, _now(), kind, share)
+    except LandingError as error:
+        console.print(str(error), style="red", markup=False, soft_wrap=True)
+        allowed = f"; --skip-bad-rows leaves out up to {freshness.max_quarantine_share:.0%} of the rows of a file"
+        console.print(f"Nothing has landed{'' if skip_bad_rows else allowed}.", soft_wrap=True)
+        raise typer.Exit(1) from error
     for piece in landing.files:
         console.print(f"{piece.source} \u2192 {piece.path}: {piece.rows:,} rows", soft_wrap=True, markup=False)
+    for source in dict.fromkeys(path.name for path in files):
+        if source not in {piece.source for piece in landing.files}:
+            console.print(f"{source}: no rows, nothing to land", soft_wrap=True, markup=False)
     for source, rejected in landing.rejected.items():
         reasons = ", ".join(f"{count:,} x {reason}" for reason, count in reason_counts(rejected).items())
         console.print(f"{source}: {rejected.num_rows:,} rows left out: {reasons}", markup=False, soft_wrap=True)
@@ -93,10 +100,15 @@ def replay(
                 "The replay has ended: `thaw run` builds the index anew." if ended else "No replay is going on."
             )
             return
+        if resume:
+            replaying.require_replay(storage)
         tables = load_tables(storage)
         days = replaying.replay_days(tables, settings.freshness.partition)
         if not resume:
-            name, seed = best_servable(storage, settings), settings.training.seed
+            try:
+                name, seed = best_servable(storage, settings), settings.training.seed
+            except CheckpointError as error:
+                raise CheckpointError(f"{error}; or name the models that were run with --models") from error
             replaying.start_replay(storage, settings, tables, name, seed, _now(), reset, console.print)
         if not without_dagster:
             console.print(f"Dagster applies what lands: keep `thaw ui --dataset {settings.dataset}` running.")

@@ -67,8 +67,8 @@ def look(context: dg.SensorEvaluationContext, settings: Settings, now: int) -> d
     storage = settings.storage
     free_dead_slots(context.instance)
     claims = claim(storage, settings.freshness, now, CLAIM_SECONDS)
-    for name, reason in claims.quarantined.items():
-        context.log.warning(f"quarantined {name}: {reason}")
+    for reason in claims.quarantined.values():
+        context.log.warning(f"quarantined {reason}")
     for name, reason in claims.failed.items():
         context.log.warning(f"cannot take {name}: {reason}")
     files = claimed(storage)

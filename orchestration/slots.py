@@ -1,8 +1,8 @@
 """Pool slots of runs whose process is gone.
 
 A process that is killed while it holds a pool slot leaves the slot taken and the run "started": the next run would
-wait for ever. Runs made by the command line carry the tags of :func:`process_tags`; runs that the daemon launched
-carry none and are left to it.
+wait for ever. Runs made by the command line, and those that the landing sensor requests, carry the tags of
+:func:`process_tags`; runs that somebody launches in the UI carry none and are left to the daemon.
 """
 
 import os

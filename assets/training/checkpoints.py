@@ -18,7 +18,7 @@ import safetensors.torch
 from pydantic import TypeAdapter
 
 from assets.config import PROJECT_ROOT
-from assets.idmap import IdMap
+from assets.idmap import IdMap, StoredIds
 from assets.ranking import Recommender
 from assets.storage import Storage, write_bytes, write_json
 from assets.stream import DatasetTables
@@ -201,7 +201,8 @@ def load_net(folder: Path, manifest: Mapping[str, Any]) -> LoadedNet:
         manifest: of that checkpoint; of a net.
 
     Raises:
-        CheckpointError: when a file that the manifest names is missing or damaged.
+        CheckpointError: when a file that the manifest names is missing, or the weights are damaged. A damaged id map
+            raises it too, when its ids are first asked for: reading a million takes longer than all else here.
     """
     model = manifest["model"]
     if missing := [name for name in _files(manifest) if not (folder / name).exists()]:
@@ -229,8 +230,14 @@ def _over_tables(loaded: LoadedNet, tables: DatasetTables) -> NetRecommender:
     return NetRecommender(loaded.net, refresher)
 
 
-def _load_map(folder: Path, entry: dict[str, Any]) -> IdMap:
-    id_map = IdMap.load(folder / entry["file"])
-    if id_map.digest != entry["digest"]:
-        raise CheckpointError(f"{folder / entry['file']} is damaged: materialize the training asset of {folder} again")
-    return id_map
+def _load_map(folder: Path, entry: Mapping[str, Any]) -> IdMap:
+    """A map whose ids are read, and held against the manifest, when they are first asked for."""
+    path = folder / entry["file"]
+
+    def read() -> tuple[str, ...]:
+        id_map = IdMap.load(path)
+        if (id_map.digest, len(id_map.ids)) != (entry["digest"], entry["ids"]):
+            raise CheckpointError(f"{path} is damaged: materialize the training asset of {folder} again")
+        return tuple(id_map.ids)
+
+    return IdMap(StoredIds(entry["ids"], read))

@@ -52,6 +52,13 @@ def test_recommendations_with_reasons(live: Live, thaw: Command) -> None:
     assert none.exit_code == 0
 
 
+def test_a_narrow_terminal_cuts_nothing_off(live: Live, thaw: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    done = thaw(live.settings, "recommend", "--user", "u01", "--why")
+    assert done.exit_code == 0, done.output
+    assert "\u2026" not in done.output
+
+
 def test_similar_items_and_unknown_ones(live: Live, thaw: Command) -> None:
     assert "Near to title of i02" in thaw(live.settings, "similar", "--item", "i02", "-k", "3").output
     missing = thaw(live.settings, "similar", "--item", "nothing")
@@ -85,10 +92,18 @@ def test_landing_is_all_or_nothing(live: Live, thaw: Command, tmp_path: Path) ->
 def test_bad_rows_stop_a_landing_unless_they_are_to_be_left_out(live: Live, thaw: Command, tmp_path: Path) -> None:
     rows = "".join(f"u01,i{place:02d},2024-03-08T10:{place:02d}\n" for place in range(59))
     mixed = written(tmp_path, "mixed.csv", f"{HEADER}{rows}u02,i03,2999-01-01T10:00\n")
-    assert thaw(live.settings, "land", mixed).exit_code == 1
+    refused = thaw(live.settings, "land", mixed)
+    assert refused.exit_code == 1
+    assert "mixed.csv: 1 of 60 rows are not valid (none may be)" in refused.output
+    assert "Nothing has landed; --skip-bad-rows leaves out up to 5% of the rows of a file." in refused.output
     done = thaw(live.settings, "land", "--skip-bad-rows", mixed)
     assert done.exit_code == 0, done.output
     assert "mixed.csv: 1 rows left out: 1 x" in done.output
+
+
+def test_landing_a_file_without_rows_says_so(live: Live, thaw: Command, tmp_path: Path) -> None:
+    done = thaw(live.settings, "land", written(tmp_path, "empty.csv", HEADER))
+    assert (done.exit_code, done.output.strip()) == (0, "empty.csv: no rows, nothing to land")
 
 
 def test_landing_items(live: Live, thaw: Command, tmp_path: Path) -> None:
@@ -121,6 +136,19 @@ def test_export(live: Live, thaw: Command, tmp_path: Path) -> None:
     assert f"{items} items" in done.output
     assert "15 users" in done.output
     assert pq.read_metadata(tmp_path / "out" / "embeddings.parquet").num_rows == items
+
+
+def test_a_replay_that_was_not_started_is_not_resumed(live: Live, thaw: Command) -> None:
+    done = thaw(live.settings, "replay", "--without-dagster", "--resume")
+    assert (done.exit_code, done.output.strip()) == (1, "no replay is going on: start one, without --resume")
+    assert not list((live.storage.landing / "engagements").glob("*"))
+
+
+def test_a_replay_of_models_that_were_not_trained_says_how_to_name_others(live: Live, thaw: Command) -> None:
+    settings = live.settings.model_copy(update={"models": ("sasrec", "ihm_sasrec")})
+    done = thaw(settings, "replay", "--without-dagster")
+    assert done.exit_code == 1
+    assert "or name the models that were run with --models" in done.output
 
 
 def test_replay_in_this_process_then_its_end(live: Live, thaw: Command) -> None:

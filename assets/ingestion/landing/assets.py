@@ -33,8 +33,8 @@ def landed_engagements(
     context: dg.AssetExecutionContext, storage: dg.ResourceParam[Storage], settings: dg.ResourceParam[Settings]
 ) -> dg.MaterializeResult:
     intake = ingest_claimed(storage, settings.freshness, set(context.partition_keys), time.time_ns() // 1000)
-    for name, reason in intake.refused.items():
-        context.log.warning(f"quarantined {name}: {reason}")
+    for reason in intake.refused.values():
+        context.log.warning(f"quarantined {reason}")
     for name in intake.unfinished:
         context.log.info(f"{name} is still being written")
     for partition in context.partition_keys:
@@ -49,11 +49,12 @@ def landed_engagements(
 
 def partition_metadata(intake: Intake, partition: str) -> dict[str, dg.MetadataValue]:
     """What a run took of one partition."""
-    batches = [batch for batch in intake.batches if batch.partition == partition]
+    taken = [batch for batch in intake.batches if batch.partition == partition]
+    batches = list({batch.digest: batch for batch in taken}.values())  # a file that lands twice is one batch
     kinds = Counter(batch.kind for batch in batches)
     return {
         "dagster/row_count": dg.MetadataValue.int(sum(batch.rows for batch in batches)),
-        "files": dg.MetadataValue.int(len(batches)),
+        "files": dg.MetadataValue.int(len(taken)),
         "item_files": dg.MetadataValue.int(kinds["items"]),
         "rejected_rows": dg.MetadataValue.int(sum(batch.rejected for batch in batches)),
         "sources": dg.MetadataValue.text(", ".join(batch.source for batch in batches[:SHOWN]) or "none"),

@@ -126,9 +126,9 @@ def _source_rows(path: Path) -> SourceRows:
 def _refuse_too_bad(screened: Screened, max_share: float) -> None:
     bad, read = screened.quarantine.num_rows, screened.rows_read
     if bad and (bad == read or bad > max_share * read):
+        allowed = f"freshness.max_quarantine_share allows {max_share:.0%}, but not all" if max_share else "none may be"
         raise LandingError(
-            f"{screened.file}: {bad} of {read} rows are not valid (freshness.max_quarantine_share allows "
-            f"{max_share:.0%}, but not all): {describe(screened.quarantine)}"
+            f"{screened.file}: {bad} of {read} rows are not valid ({allowed}): {describe(screened.quarantine)}"
         )
 
 

@@ -64,19 +64,24 @@ def _texts(column: pa.ChunkedArray) -> Digests:
     encoded = column.combine_chunks()
     if not pa.types.is_dictionary(encoded.type):
         encoded = encoded.dictionary_encode()
-    distinct = np.array([*pc.fill_null(encoded.dictionary.cast(pa.string()), "").to_pylist(), ""], dtype=object)
-    at = pc.fill_null(encoded.indices.cast(pa.int64()), len(distinct) - 1).to_numpy(zero_copy_only=False)
+    distinct = np.array([*_filled(encoded.dictionary.cast(pa.string()), "").to_pylist(), ""], dtype=object)
+    at = _filled(encoded.indices.cast(pa.int64()), len(distinct) - 1).to_numpy(zero_copy_only=False)
     return hash_array(distinct, categorize=False)[at]
 
 
 def _instants(column: pa.ChunkedArray) -> Digests:
     micros = column.combine_chunks().cast(INSTANT).cast(pa.int64())
-    return pc.fill_null(micros, 0).to_numpy(zero_copy_only=False).astype(np.int64).view(np.uint64)
+    return _filled(micros, 0).to_numpy(zero_copy_only=False).astype(np.int64).view(np.uint64)
 
 
 def _values(column: pa.ChunkedArray) -> Digests:
-    values = pc.fill_null(column.combine_chunks().cast(pa.float64()), np.nan).to_numpy(zero_copy_only=False)
+    values = _filled(column.combine_chunks().cast(pa.float64()), np.nan).to_numpy(zero_copy_only=False)
     return np.where(np.isnan(values), _NO_VALUE, (values + 0.0).view(np.uint64))
+
+
+def _filled(column: pa.Array, value: object) -> pa.Array:
+    """``column`` with ``value`` for its nulls; most have none."""
+    return pc.fill_null(column, value) if column.null_count else column
 
 
 def _no_values(rows: int) -> Digests:

@@ -53,8 +53,9 @@ def ingest_claimed(storage: Storage, config: FreshnessConfig, partitions: Collec
             intake.unfinished.append(file.name)
         except LandingError as error:
             if file.path.exists():  # else another run has applied it meanwhile
-                quarantine(storage, file.path, file.path.name, str(error))
-                intake.refused[file.name] = str(error)
+                reason = str(error).replace(file.path.name, file.name)  # people know it by the name they gave it
+                quarantine(storage, file.path, file.path.name, reason)
+                intake.refused[file.name] = reason
     return intake
 
 

@@ -100,7 +100,7 @@ def plan(
     """
     waiting = sum(map(len, claimed.values()))
     if state is RunState.IN_FLIGHT:
-        return Plan((), None, cursor, f"run {cursor.run_key} is at work; {waiting} files wait")
+        return Plan((), None, cursor, f"a run is at work; {waiting} files wait")
     attempts = {name: one for name, files in claimed.items() if (one := _still(cursor.attempts.get(name), files))}
     given_up = tuple(name for name, one in attempts.items() if _is_given_up(one, claimed[name], config))
     chosen, is_retry = _choose(claimed, attempts, given_up, cursor, config, now)

@@ -44,7 +44,7 @@ def one_range(
     kept = next(group for group in groups if longest in group)
     cursor = replace(plan.cursor, requested=tuple(kept), attempts=_attempts(plan, before, kept))
     files = sum(len(claimed[name]) for name in kept)
-    reason = f"{files} files of {len(kept)} partitions, {kept[0]} to {kept[-1]}"
+    reason = f"{files} files of {len(kept)} partitions, {min(kept)} to {max(kept)}"
     added = tuple(name for name in kept if name in set(missing))
     return replace(plan, partitions=tuple(kept), cursor=cursor, reason=reason), Range(kept[0], kept[-1], added)
 

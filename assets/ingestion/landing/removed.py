@@ -59,11 +59,27 @@ def read_removed(storage: Storage) -> Removed:
 
 
 def add_removed(storage: Storage, users: Iterable[str] = (), items: Iterable[str] = ()) -> Removed:
-    """Add ids, in one rename, and return everything removed."""
+    """Add ids, in one rename, and return everything removed.
+
+    Raises:
+        ValueError: for what is no id: no text at all, or one that UTF-8 cannot say. On record it would fail every
+            writer from now on.
+    """
+    users, items = frozenset(map(_checked, users)), frozenset(map(_checked, items))
     path = removed_path(storage)
     with locked(path.with_suffix(".lock")):
         known = read_removed(storage)
-        both = Removed(known.users | frozenset(users), known.items | frozenset(items))
+        both = Removed(known.users | users, known.items | items)
         if both != known:
             write_json(path, {"users": sorted(both.users), "items": sorted(both.items)})
     return both
+
+
+def _checked(each: str) -> str:
+    try:
+        whole = each.encode() != b""
+    except UnicodeEncodeError:
+        whole = False
+    if not whole:
+        raise ValueError(f"{each!r} is not the id of any user or item: nothing was removed")
+    return each

@@ -1,6 +1,6 @@
 """Landed batches into a generation's store, in the order in which they were seen; each once, whoever calls."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import groupby
 from typing import Final
 
@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from assets.config import EngagementRule, FreshnessConfig, TriggerConfig
-from assets.ingestion.landing.batches import LandedBatch, read_batch
+from assets.ingestion.landing.batches import LandedBatch, batch_paths, read_batch, read_info, short_digest
 from assets.ingestion.landing.places import Kind
 from assets.ingestion.landing.removed import Removed, read_removed
 from assets.schema import Columns
@@ -20,6 +20,8 @@ from assets.serving.live.items import ItemBatch, apply_items
 from assets.serving.live.ledger import BatchInfo, LedgerEntry, applied
 from assets.serving.live.model import LiveModel
 from assets.serving.live.rows import Rows
+from assets.serving.store.interface import Reader, Table
+from assets.storage import Storage
 
 ROWS_PER_TRANSACTION: Final = 1_000_000
 """Engagements that are read and applied together: bounds memory, changes no result."""
@@ -47,6 +49,21 @@ def rebuild_config(model: LiveModel) -> FeatureConfig:
         retention_us=None,
         trigger=TriggerConfig(),
     )
+
+
+def waiting_batches(storage: Storage, reader: Reader, partitions: Collection[str] | None = None) -> list[LandedBatch]:
+    """Landed batches of ``partitions`` (``None``: of all) that were not applied, in the order in which they were seen.
+
+    Applied ones cost a look into the ledger each; their files are not opened.
+    """
+    paths = [path for kind in Kind for path in batch_paths(storage, kind, partitions)]
+    batches = [read_info(path) for path in paths if not _is_known(reader, short_digest(path))]
+    return sorted(batches, key=lambda batch: (batch.seen_at, batch.digest))
+
+
+def _is_known(reader: Reader, short: str) -> bool:
+    start = short.encode()
+    return next(reader.scan(Table.LEDGER, start, start + b"g"), None) is not None  # "g" follows every hexadecimal digit
 
 
 def apply_batches(

@@ -113,12 +113,12 @@ def freshness_report(
 ) -> dg.MaterializeResult:
     from assets.ingestion.landing.merge import is_replay
     from assets.serving.live import ats
-    from assets.serving.live.freshness import by_partition, figure_path, make_report, report_path
+    from assets.serving.live.freshness import MEASURED, by_partition, figure_path, make_report, report_path
     from assets.serving.live.generation import require_current
-    from assets.serving.live.ledger import entries
+    from assets.serving.live.ledger import latest
 
     with require_current(storage).open_store() as store, store.read() as reader:
-        applied = entries(reader)
+        applied = latest(reader, MEASURED)
     table = make_report(storage, applied)
     shown = table[table["group"].isin([*context.partition_keys, ats.ALL, ats.NEW_ITEMS])]
     for partition, numbers in by_partition(table, context.partition_keys).items():

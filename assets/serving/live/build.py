@@ -12,10 +12,8 @@ from typing import Any, Final
 import numpy as np
 
 from assets.config import Settings, TriggerConfig
-from assets.ingestion.landing.batches import LandedBatch, landed_batches
-from assets.ingestion.landing.places import Kind
 from assets.ingestion.landing.removed import read_removed
-from assets.serving.live.apply import apply_batches, rebuild_config
+from assets.serving.live.apply import apply_batches, rebuild_config, waiting_batches
 from assets.serving.live.base import Progress, fill_base, write_base
 from assets.serving.live.generation import (
     FORMAT,
@@ -31,6 +29,7 @@ from assets.serving.live.generation import (
     switch_to,
     writer_lock,
 )
+from assets.serving.live.ledger import LedgerEntry
 from assets.serving.live.maintain import day_of, maintain_index
 from assets.serving.live.model import LiveModel
 from assets.serving.live.refresh import available_at, refresh_embeddings
@@ -167,7 +166,7 @@ def _servable_manifest(storage: Storage, model_name: str, seed: int) -> dict[str
 
 def _fill(opened: OpenGeneration, settings: Settings, now: int, progress: Progress) -> None:
     fill_base(opened, now, progress)
-    applied = apply_batches(opened, _landed(opened.storage), rebuild_config(opened.model), now)
+    applied = _apply_landed(opened, now)
     progress(f"{len(applied):,} landed batches")
     with opened.store.write() as writer:
         put_meta(writer, EPOCH, day_of(get_meta(writer, WATERMARK)))
@@ -182,7 +181,7 @@ def _promote(storage: Storage, settings: Settings, generation: Generation, now: 
     with locked(writer_lock(storage)), open_generation(storage, generation) as opened:
         _continue_numbers(storage, opened)
         reconcile(opened, settings, now)
-        missed = apply_batches(opened, _landed(storage), rebuild_config(opened.model), now)
+        missed = _apply_landed(opened, now)
         _refresh(opened, settings, now)
         maintain_index(opened, settings, now)  # the day may have moved on since the build
         switch_to(storage, generation)
@@ -190,8 +189,10 @@ def _promote(storage: Storage, settings: Settings, generation: Generation, now: 
     remove_outdated(storage)
 
 
-def _landed(storage: Storage) -> list[LandedBatch]:
-    return [batch for kind in Kind for batch in landed_batches(storage, kind)]
+def _apply_landed(opened: OpenGeneration, now: int) -> list[LedgerEntry]:
+    with opened.store.read() as reader:
+        missing = waiting_batches(opened.storage, reader)
+    return apply_batches(opened, missing, rebuild_config(opened.model), now)
 
 
 def _refresh(opened: OpenGeneration, settings: Settings, now: int) -> None:

@@ -70,7 +70,10 @@ def pending_bound(storage: dg.ResourceParam[Storage], settings: dg.ResourceParam
 
 @dg.asset_check(
     asset=keys.FRESHNESS_REPORT,
-    description="Of all engagements that landed, 95 % were searchable within freshness.ats_p95_seconds of their event.",
+    description=(
+        "Of the engagements of the latest 5,000 batches, 95 % were searchable within freshness.ats_p95_seconds of"
+        " their event."
+    ),
 )
 def ats_bound(storage: dg.ResourceParam[Storage], settings: dg.ResourceParam[Settings]) -> dg.AssetCheckResult:
     from assets.serving.live.ats import ALL, HOPS, value

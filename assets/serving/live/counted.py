@@ -62,8 +62,8 @@ class Engagements:
         return len(self.timestamps)
 
 
-def count_items(writer: Writer, engagements: Engagements, half_life_days: float) -> Records:
-    """Add engagements to the ITEMS that they touch; [I] the records as they are now."""
+def count_items(writer: Writer, engagements: Engagements, half_life_days: float) -> tuple[Records, Records]:
+    """Add engagements to the ITEMS that they touch; [I] the records as they were, and as they are now."""
     keys = number_keys(engagements.numbers)
     old = unpack(writer.get_many(Table.ITEMS, keys), new_items(1))
     new, at, instants, size = old.copy(), engagements.items, engagements.timestamps, len(old)
@@ -81,7 +81,7 @@ def count_items(writer: Writer, engagements: Engagements, half_life_days: float)
     new["decayed"] = fresh + old["decayed"] * np.exp2((old["decayed_at"] - as_of) / half_life)
     new["decayed_at"] = as_of
     writer.put_many(Table.ITEMS, zip(keys, pack(new), strict=True))
-    return new
+    return old, new
 
 
 def extend_histories(

@@ -50,8 +50,11 @@ def trend_values(model: LiveModel, items: Records, epoch: int) -> Float:
     """
     half_life = model.trend.half_life_days * MICROSECONDS_PER_DAY
     # The difference of instants is taken in integers: as float64 they are whole microseconds only up to 2255.
-    counts = items["decayed"] * np.exp2((items["decayed_at"] - epoch) / half_life)
-    return np.log(counts + model.trend.smoothing).astype(np.float32)
+    exponents = (items["decayed_at"] - epoch) / half_life
+    with np.errstate(divide="ignore"):  # the log of no engagement is -inf, of which nothing is left in the sum
+        # As a number the count is infinite where data paused for 1,024 half-lives and the epoch is from before.
+        logs = np.log(items["decayed"]) + exponents * np.log(2)
+    return np.logaddexp(logs, np.log(model.trend.smoothing)).astype(np.float32)
 
 
 def index_vectors(vectors: Float, trend: Float | None) -> Float:

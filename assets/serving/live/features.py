@@ -21,7 +21,7 @@ from assets.serving.live.rows import BatchRows, forget_rows
 from assets.serving.store.interface import KeyValueStore, Reader, Table, Writer
 from assets.serving.store.meta import WATERMARK, put_meta
 from assets.serving.store.numbers import assign_numbers
-from assets.serving.store.records import OOV, id_keys, new_items, number_keys, unpack
+from assets.serving.store.records import OOV, id_keys, number_keys
 from assets.stream import Int
 
 __all__ = ["BatchRows", "FeatureConfig", "log_features"]
@@ -97,12 +97,11 @@ def _apply(writer: Writer, accepted: Accepted, qualified: IdMap, config: Feature
 
 
 def _update_items(writer: Writer, engagements: Engagements, config: FeatureConfig, now: int) -> None:
-    numbers = engagements.numbers
-    before = unpack(writer.get_many(Table.ITEMS, number_keys(numbers)), new_items(1))["available_at"]
-    items = count_items(writer, engagements, config.half_life_days)
-    earlier = np.flatnonzero(before > items["available_at"])
-    writer.delete_many(Table.UPCOMING, upcoming_keys(before[earlier], numbers[earlier]))
-    touch(writer, numbers, items, config.trigger, now)
+    before, items = count_items(writer, engagements, config.half_life_days)
+    earlier = before["available_at"] > items["available_at"]  # NEVER is the smallest of all
+    keys = upcoming_keys(before["available_at"][earlier], engagements.numbers[earlier])
+    writer.delete_many(Table.UPCOMING, keys)
+    touch(writer, engagements.numbers, items, config.trigger, now)
 
 
 def _update_histories(writer: Writer, engagements: Engagements, qualified: IdMap, config: FeatureConfig) -> None:

@@ -1,6 +1,6 @@
 """What the freshness report reads and keeps: times of every batch, from the ledger and the services, and its table.
 
-live/ats.parquet         a row per batch: stations, and up to :data:`SPREAD` instants its engagements spread over
+live/ats.parquet         a row per batch reported: stations, up to :data:`SPREAD` instants its engagements spread over
 live/freshness.parquet   the report, see :func:`assets.serving.live.ats.report`
 live/served/*.jsonl      a line per delta that a service saw and answered a query with
 """
@@ -25,11 +25,14 @@ from assets.serving.live.ledger import LedgerEntry
 from assets.storage import Storage, read_parquet, write_bytes, write_parquet
 from assets.stream import Int
 
+MEASURED: Final = 5_000
+"""Batches that a report is about, the latest: half a second's work, however many there ever were."""
+
 SPREAD: Final = 64
 """Instants that stand for a batch's engagements: enough for a 99th percentile within a batch."""
 
-TAIL_BYTES: Final = 4_000_000
-"""Of a service's file: the latest tens of thousands of deltas. Older batches have long had their first query."""
+TAIL_BYTES: Final = 1_000_000
+"""Of a service's file: the latest ten thousand deltas, more than :data:`MEASURED` batches make."""
 
 _DESCRIBED: Final = ("digest", "partition", "kind", "engagements")
 _COLUMNS: Final = (*_DESCRIBED, *ats.STATIONS, "events")
@@ -74,7 +77,11 @@ def read_times(storage: Storage, entries: Sequence[LedgerEntry]) -> pd.DataFrame
 
 
 def make_report(storage: Storage, entries: Sequence[LedgerEntry]) -> pd.DataFrame:
-    """Measure every batch applied so far and write the report."""
+    """Measure the batches of ``entries`` and write the report.
+
+    Args:
+        entries: of the ledger, the latest :data:`MEASURED`.
+    """
     times = read_times(storage, entries)
     events = dict(zip(times["digest"], times["events"], strict=True))
     table = ats.report(ats.samples(times, events, from_landing=is_replay(storage)))

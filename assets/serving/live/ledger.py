@@ -4,13 +4,18 @@ Whoever finds a batch's digest here has nothing left to do for it: that is why a
 and begun again, without counting an engagement twice.
 """
 
+import re
 from collections.abc import Iterable
-from typing import Literal
+from typing import Final, Literal
 
+import numpy as np
 from pydantic import Field
 
 from assets.config import StrictModel
 from assets.serving.store.interface import Reader, Table, Writer
+
+_SEEN_AT: Final = re.compile(rb'"seen_at":(-?\d+)')
+"""In a stored entry; a text that holds the same has its quotes escaped."""
 
 BatchKind = Literal["engagements", "items", "base"]
 
@@ -68,16 +73,34 @@ def applied(reader: Reader, digests: Iterable[str]) -> set[str]:
 
 def entries(reader: Reader) -> list[LedgerEntry]:
     """Every entry, in order of ``features_at``, then digest."""
-    found = [LedgerEntry.model_validate_json(value) for _, value in reader.scan(Table.LEDGER)]
+    return _in_order(value for _, value in reader.scan(Table.LEDGER))
+
+
+def latest(reader: Reader, count: int) -> list[LedgerEntry]:
+    """Of all entries the ``count`` seen last, in the order of :func:`entries`; the others are passed over unread."""
+    values = [value for _, value in reader.scan(Table.LEDGER)]
+    if len(values) > count:
+        seen_at = np.array([_seen_at(value) for value in values], np.int64)
+        values = [values[at] for at in np.argpartition(seen_at, -count)[-count:].tolist()]
+    return _in_order(values)
+
+
+def _seen_at(value: bytes) -> int:
+    found = _SEEN_AT.search(value)
+    if found is None:
+        raise ValueError(f"not an entry of the ledger: {value[:100]!r}; build the index anew with `thaw run`")
+    return int(found[1])
+
+
+def _in_order(values: Iterable[bytes]) -> list[LedgerEntry]:
+    found = [LedgerEntry.model_validate_json(value) for value in values]
     return sorted(found, key=lambda entry: (entry.features_at, entry.digest))
 
 
 def awaiting(reader: Reader) -> list[LedgerEntry]:
     """The entries whose items are not in the index yet, in the order of :func:`entries`."""
     keys = [key for key, _ in reader.scan(Table.AWAITING)]
-    values = reader.get_many(Table.LEDGER, keys)
-    found = [LedgerEntry.model_validate_json(value) for value in values if value is not None]
-    return sorted(found, key=lambda entry: (entry.features_at, entry.digest))
+    return _in_order(value for value in reader.get_many(Table.LEDGER, keys) if value is not None)
 
 
 def complete_awaiting(

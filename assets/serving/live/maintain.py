@@ -18,9 +18,9 @@ from assets.serving.live.items import item_ids
 from assets.serving.live.refresh import available_at
 from assets.serving.selfcheck import SelfCheck, measure
 from assets.serving.snapshot import UserSample, user_sample
-from assets.serving.store.deltas import delta_sizes, deltas_after, drop_deltas
+from assets.serving.store.deltas import deltas_after, drop_deltas
 from assets.serving.store.interface import Reader, Table
-from assets.serving.store.meta import EPOCH, SEQ, SNAPSHOT, WATERMARK, get_meta, put_meta
+from assets.serving.store.meta import CHANGES, EPOCH, SEQ, SNAPSHOT, WATERMARK, get_meta, put_meta
 from assets.serving.store.records import new_items, numbers_of, unpack
 from assets.stream import Int
 
@@ -87,17 +87,17 @@ def maintain_index(opened: OpenGeneration, settings: Settings, now: int, force: 
     started = time.perf_counter()
     with opened.store.read() as reader:
         snapshot = get_meta(reader, SNAPSHOT)
-        sizes = [] if snapshot is None else delta_sizes(reader, snapshot["seq"])
-        due = _due(reader, opened, snapshot, sum(sizes), settings.freshness.compact_share)
+        seq, changes = get_meta(reader, SEQ, 0), get_meta(reader, CHANGES, 0)
+        due = _due(reader, opened, snapshot, changes, settings.freshness.compact_share)
     reason: Reason | None = due or ("quantizer" if force else None)
     if reason is not None:
         most = settings.index.queries
         queries = most if reason in ("first", "quantizer") else min(most, QUICK_QUERIES)
-        snapshot, sizes = make_snapshot(opened, queries, now), []
+        snapshot, changes = make_snapshot(opened, queries, now), 0
     assert snapshot is not None
     known = {name: snapshot[name] for name in Maintained.__dataclass_fields__ if name in snapshot}
     seconds = time.perf_counter() - started
-    return Maintained(reason=reason, seconds=seconds, deltas=len(sizes), delta_items=sum(sizes), **known)
+    return Maintained(reason=reason, seconds=seconds, deltas=seq - snapshot["seq"], delta_items=changes, **known)
 
 
 def _due(

@@ -54,6 +54,8 @@ def touch_available(writer: Writer, watermark: int, trigger: TriggerConfig, now:
     """Make pending what became available by the watermark: [n] numbers, which wait in UPCOMING no longer."""
     keys = [key for key, _ in writer.scan(Table.UPCOMING, stop=instant_key(watermark + 1))]
     numbers = numbers_of(key[-4:] for key in keys)
+    if not keys:
+        return numbers
     items = unpack(writer.get_many(Table.ITEMS, number_keys(numbers)), new_items(1))
     touch(writer, numbers, items, trigger, now)
     writer.delete_many(Table.UPCOMING, keys)

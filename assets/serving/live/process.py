@@ -5,23 +5,27 @@ Every step may be repeated at any time: what it finds done it leaves alone.
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from assets.config import Settings
-from assets.ingestion.landing.batches import LandedBatch, batch_paths, read_info, short_digest
+from assets.ingestion.landing.batches import LandedBatch
 from assets.ingestion.landing.claims import claimed
 from assets.ingestion.landing.intake import Intake, finish_applied, ingest_claimed, refuse_batch
-from assets.ingestion.landing.places import ClaimedFile, Kind
-from assets.serving.live.apply import apply_batches, feature_config
+from assets.ingestion.landing.places import ClaimedFile
+from assets.serving.live.apply import apply_batches, feature_config, waiting_batches
 from assets.serving.live.generation import OpenGeneration, open_generation, writer_lock
 from assets.serving.live.ledger import LedgerEntry, applied, entries
 from assets.serving.live.maintain import Maintained, maintain_index
 from assets.serving.live.refresh import Refreshed, refresh_embeddings
 from assets.serving.live.removal import reconcile
-from assets.serving.store.interface import Reader, Table
 from assets.storage import Storage, locked
+from assets.training.checkpoints import CheckpointError
 
 Clock = Callable[[], int]
 """Wall clock, microseconds."""
+
+NOT_OF_A_BATCH: Final = (OSError, MemoryError, CheckpointError)
+"""Faults of the machine and of what serves: trying again may help, refusing a batch never does."""
 
 
 @dataclass
@@ -104,26 +108,11 @@ def _apply_landed(opened: OpenGeneration, settings: Settings, partitions: Collec
     return done
 
 
-def waiting_batches(storage: Storage, reader: Reader, partitions: Collection[str]) -> list[LandedBatch]:
-    """Landed batches of ``partitions`` that were not applied, in the order in which they were seen.
-
-    Applied ones cost a look into the ledger each; their files are not opened.
-    """
-    paths = [path for kind in Kind for path in batch_paths(storage, kind, partitions)]
-    batches = [read_info(path) for path in paths if not _is_known(reader, short_digest(path))]
-    return sorted(batches, key=lambda batch: (batch.seen_at, batch.digest))
-
-
-def _is_known(reader: Reader, short: str) -> bool:
-    start = short.encode()
-    return next(reader.scan(Table.LEDGER, start, start + b"g"), None) is not None  # "g" follows every hexadecimal digit
-
-
 def _apply(opened: OpenGeneration, settings: Settings, batches: Sequence[LandedBatch], now: int) -> Applied:
     config = feature_config(opened.model, settings.freshness)
     try:
         return Applied(apply_batches(opened, batches, config, now))
-    except (OSError, MemoryError):  # of the machine, not of a batch
+    except NOT_OF_A_BATCH:
         raise
     except Exception as error:
         return _one_by_one(opened, settings, batches, now, error)
@@ -138,7 +127,7 @@ def _one_by_one(
     for batch in batches:
         try:
             apply_batches(opened, [batch], config, now)
-        except (OSError, MemoryError):
+        except NOT_OF_A_BATCH:
             raise
         except Exception as alone:  # told below
             failed.append((batch, alone))

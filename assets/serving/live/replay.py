@@ -26,11 +26,21 @@ from assets.schema import Columns
 from assets.serving.live.generation import require_current
 from assets.serving.live.ledger import LedgerEntry, entries
 from assets.serving.live.process import process_waiting
-from assets.serving.live.replay_state import PREFIX, ReplayError, end_replay, start_replay
+from assets.serving.live.replay_state import PREFIX, ReplayError, end_replay, require_replay, start_replay
 from assets.storage import Storage, atomic_path
 from assets.stream import DatasetTables, Int
 
-__all__ = ["Progress", "ReplayDay", "ReplayError", "end_replay", "inline", "replay_days", "run_replay", "start_replay"]
+__all__ = [
+    "Progress",
+    "ReplayDay",
+    "ReplayError",
+    "end_replay",
+    "inline",
+    "replay_days",
+    "require_replay",
+    "run_replay",
+    "start_replay",
+]
 
 CLAIM_SECONDS: Final = 5.0
 LOOK_SECONDS: Final = 0.5

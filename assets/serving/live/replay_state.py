@@ -61,6 +61,16 @@ def start_replay(
     return renew(storage, settings, tables, model_name, seed, now, until=tables.cutoff, progress=progress)
 
 
+def require_replay(storage: Storage) -> None:
+    """Refuse to go on with a replay where none is: its files would land as real engagements.
+
+    Raises:
+        ReplayError: when no replay is going on.
+    """
+    if not is_replay(storage):
+        raise ReplayError("no replay is going on: start one, without --resume")
+
+
 def end_replay(storage: Storage) -> bool:
     """Bring back what had landed before the replay; returns whether there was one.
 
@@ -91,7 +101,7 @@ def _set_aside(storage: Storage, reset: bool, now: int) -> None:
         holds = _landed(storage).exists() and any(_landed(storage).glob("*/*/*.parquet"))
         if holds and not reset:
             raise ReplayError(
-                f"{_landed(storage)} holds batches that are no replay: reset keeps them aside until the replay ends"
+                f"{_landed(storage)} holds batches that are no replay: --reset keeps them aside until the replay ends"
             )
         aside = f"before-replay-{now}" if holds else None
         write_json(storage.live / REPLAY, {"started_at": now, "aside": aside, "moved": False})

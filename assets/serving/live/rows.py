@@ -42,9 +42,12 @@ class Rows:
     @classmethod
     def from_table(cls, table: pa.Table) -> Self:
         """Columns of a table in ``INTERACTIONS_SCHEMA``."""
+        for name in (Columns.USER, Columns.ITEM):  # each distinct id is hashed, and made an object, once
+            encoded = table[name].combine_chunks().dictionary_encode()
+            table = table.set_column(table.column_names.index(name), name, encoded)
         return cls(
-            users=_text(table[Columns.USER]),
-            items=_text(table[Columns.ITEM]),
+            users=_texts(table[Columns.USER]),
+            items=_texts(table[Columns.ITEM]),
             timestamps=table[Columns.TIMESTAMP].to_numpy().astype("datetime64[us]").astype(np.int64),
             source_rows=table[Columns.SOURCE_ROW].to_numpy().astype(np.int64),
             digests=row_digests(table),
@@ -87,9 +90,9 @@ def _empty(name: str) -> NDArray[Any]:
     return np.zeros(0, {"users": object, "items": object, "digests": np.uint64}.get(name, np.int64))
 
 
-def _text(column: pa.ChunkedArray) -> NDArray[np.object_]:
-    """Strings as objects, equal ones as one object: a fifth of the time of making each anew."""
-    encoded = column.combine_chunks().dictionary_encode()
+def _texts(column: pa.ChunkedArray) -> NDArray[np.object_]:
+    """Dictionary-encoded strings as objects, equal ones as one object: a fifth of the time of making each anew."""
+    encoded = column.combine_chunks()
     return encoded.dictionary.to_numpy(zero_copy_only=False)[encoded.indices.to_numpy()]
 
 

@@ -28,6 +28,9 @@ def bisect_runs(lengths: Int, runs: Int, precedes: Callable[[Int, Int], NDArray[
     low = starts_of(lengths)[runs]
     high = low + lengths[runs]
     open_ = np.flatnonzero(low < high)
+    behind = precedes(high[open_] - 1, open_)  # what is new is mostly the latest: no search then
+    low[open_[behind]] = high[open_[behind]]
+    open_ = open_[~behind]
     while len(open_):
         middle = (low[open_] + high[open_]) // 2
         earlier = precedes(middle, open_)

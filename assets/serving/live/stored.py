@@ -74,9 +74,9 @@ def stored_items(reader: Reader, opened: OpenGeneration) -> StoredItems:
             "total": records["total"],
             "train_count": records["train_count"],
             "decayed": records["decayed"] * np.exp2(np.where(records["decayed"] > 0, ages, 0)),
-            "pending": [value is not None for value in waiting],
+            "pending": np.array([value is not None for value in waiting], bool),
             "trend_stale": unpack(waiting, np.zeros(1, PENDING))["trend_stale"] > 0,
-            "has_vector": [value is not None for value in vectors],
+            "has_vector": np.array([value is not None for value in vectors], bool),
         },
         index=pd.Index([one.get(Columns.ITEM) for one in details], name=Columns.ITEM, dtype=object),
     )

@@ -6,7 +6,8 @@
     GET  /healthz   503 until an index is loaded    GET /metrics   Prometheus
     GET  /docs      what there is, without any file from elsewhere    GET /openapi.json
 
-With a token, ``/v1`` and ``/metrics`` want ``Authorization: Bearer <token>``. Every error is {"error": "..."}.
+With a token, ``/v1`` and ``/metrics`` want ``Authorization: Bearer <token>``. Every error is {"error": "..."}; only a
+body whose stated length is too large is refused in plain text, by the framework.
 """
 
 import secrets
@@ -33,6 +34,9 @@ from assets.serving.retrieval.served import ServedLog
 LONGEST_ID = 256
 USUAL_K = 10
 TITLE = "Thaw retrieval"
+COUNT = "items to return"
+NEW = "choose among items that became available lately"
+EXPLAINED = "name the items of the user's history nearest to each result"
 PATHS = frozenset({"/v1/recommend", "/v1/similar", "/healthz", "/metrics", "/docs", "/openapi.json"})
 
 Id = Annotated[str, Field(min_length=1, max_length=LONGEST_ID)]
@@ -90,19 +94,19 @@ def create_app(
 
 def _queries(follower: Follower, config: ServiceConfig, served: ServedLog, clock: Callable[[], int]) -> APIRouter:
     router, usual = APIRouter(prefix="/v1", tags=["queries"]), min(USUAL_K, config.max_k)
-    count = Annotated[int, Query(ge=1, le=config.max_k, description="items to return")]
-    new = Annotated[bool, Query(description="choose among items that became available lately")]
-    explained = Annotated[bool, Query(description="name the items of the user's history nearest to each result")]
+    count = Annotated[int, Query(ge=1, le=config.max_k, description=COUNT)]
+    new = Annotated[bool, Query(description=NEW)]
+    explained = Annotated[bool, Query(description=EXPLAINED)]
 
     class Asked(BaseModel):
         """Several users at once."""
 
         model_config = ConfigDict(extra="forbid")
 
-        users: list[Id] = Field(min_length=1, max_length=config.max_users)
-        k: int = Field(usual, ge=1, le=config.max_k)
-        new_only: bool = False
-        why: bool = False
+        users: list[Id] = Field(min_length=1, max_length=config.max_users, description="user ids")
+        k: int = Field(usual, ge=1, le=config.max_k, description=COUNT)
+        new_only: bool = Field(False, description=NEW)
+        why: bool = Field(False, description=EXPLAINED)
 
     def answered(version: Version) -> None:
         served.answered(version.generation, version.seq, clock())

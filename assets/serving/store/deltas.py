@@ -11,7 +11,7 @@ from safetensors.numpy import load, save
 
 from assets.serving.index_file import pack_ids, unpack_ids
 from assets.serving.store.interface import Reader, Table, Writer
-from assets.serving.store.meta import SEQ, get_meta, put_meta
+from assets.serving.store.meta import CHANGES, SEQ, get_meta, put_meta
 from assets.serving.store.records import instant_key
 
 FORMAT = 1
@@ -96,23 +96,14 @@ def deltas_after(reader: Reader, seq: int) -> list[Delta]:
     return [decode(value) for _, value in reader.scan(Table.DELTAS, instant_key(seq + 1))]
 
 
-def delta_sizes(reader: Reader, seq: int) -> list[int]:
-    """How many items each delta with a number above ``seq`` names; nothing of them is unpacked."""
-    return [_named(value) for _, value in reader.scan(Table.DELTAS, instant_key(seq + 1))]
-
-
-def _named(content: bytes) -> int:
-    tensors = load(content)
-    return len(tensors["id_ends"]) + len(tensors["removed_ends"])
-
-
 def append_delta(
     writer: Writer, created_at: int, ids: list[str], vectors: NDArray[np.float32], removed: Sequence[str] = ()
 ) -> Delta:
-    """Add the next delta to the log and count META's ``seq`` on; returns it."""
+    """Add the next delta to the log and count META's ``seq`` and ``changes`` on; returns it."""
     delta = Delta(get_meta(writer, SEQ, 0) + 1, created_at, ids, vectors, list(removed))
     writer.put(Table.DELTAS, instant_key(delta.seq), encode(delta))
     put_meta(writer, SEQ, delta.seq)
+    put_meta(writer, CHANGES, get_meta(writer, CHANGES, 0) + _named(delta))
     return delta
 
 
@@ -120,4 +111,9 @@ def drop_deltas(writer: Writer, until: int) -> int:
     """Delete the deltas numbered up to ``until``, which a snapshot holds; returns how many."""
     keys = [key for key, _ in writer.scan(Table.DELTAS, stop=instant_key(until + 1))]
     writer.delete_many(Table.DELTAS, keys)
+    put_meta(writer, CHANGES, sum(_named(delta) for delta in deltas_after(writer, until)))
     return len(keys)
+
+
+def _named(delta: Delta) -> int:
+    return len(delta.ids) + len(delta.removed)

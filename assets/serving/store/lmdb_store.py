@@ -22,6 +22,10 @@ MAP_SIZE = 1 << 40
 MAX_READERS = 512
 
 
+class StoreFaultError(OSError):
+    """The disk or LMDB failed: no fault of what was to be written."""
+
+
 class StoreUseError(RuntimeError):
     """The store is used after it was closed or across a fork, or one thread writes within its own write."""
 
@@ -92,7 +96,7 @@ class LmdbStore(KeyValueStore):
     @contextmanager
     def read(self) -> Iterator[Reader]:
         self._require_usable()
-        with self._shared.environment.begin() as transaction:
+        with self._faults(), self._shared.environment.begin() as transaction:
             yield LmdbReader(transaction, self._shared.tables)
 
     @contextmanager
@@ -102,7 +106,7 @@ class LmdbStore(KeyValueStore):
         if getattr(writing, "now", False):
             raise StoreUseError(f"{self.path}: this thread is writing already and would wait for itself")
         self._shared.environment.reader_check()  # a killed reader's slot would keep old pages for ever
-        with self._shared.environment.begin(write=True) as transaction:
+        with self._faults(), self._shared.environment.begin(write=True) as transaction:
             writing.now = True
             try:
                 yield LmdbWriter(transaction, self._shared.tables)
@@ -119,6 +123,16 @@ class LmdbStore(KeyValueStore):
             if not self._shared.users:
                 del self._open[self.path]
                 self._shared.environment.close()
+
+    @contextmanager
+    def _faults(self) -> Iterator[None]:
+        """LMDB's errors as those of the machine, but for a key or value that it cannot hold."""
+        try:
+            yield
+        except lmdb.BadValsizeError:
+            raise
+        except lmdb.Error as error:
+            raise StoreFaultError(f"{self.path}: {error}") from error
 
     def _require_usable(self) -> None:
         if self._closed:

@@ -49,12 +49,13 @@ LONGEST_KEY = 511
 
 
 def id_keys(ids: Iterable[str]) -> list[bytes]:
-    """Keys of item or user ids: their UTF-8 bytes.
+    """Keys of item or user ids, whatever text is asked for: their UTF-8 bytes.
 
-    Longer ones than a key may be become their SHA-256, behind a byte that no UTF-8 text has.
+    Longer ones than a key may be, and the empty one, become their SHA-256, behind a byte that no UTF-8 text has. What
+    UTF-8 cannot say (halves of a character, as a terminal may give them) has a key all the same, that nothing is under.
     """
-    keys = [each.encode() for each in ids]
-    return [key if len(key) <= LONGEST_KEY else b"\xff" + hashlib.sha256(key).digest() for key in keys]
+    keys = [each.encode(errors="surrogatepass") for each in ids]
+    return [key if 0 < len(key) <= LONGEST_KEY else b"\xff" + hashlib.sha256(key).digest() for key in keys]
 
 
 def number_keys(numbers: Int | Sequence[int]) -> list[bytes]:

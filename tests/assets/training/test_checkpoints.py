@@ -13,6 +13,7 @@ from assets.stream import DatasetTables, load_tables
 from assets.training.checkpoints import (
     CheckpointError,
     git_revision,
+    load_net,
     load_recommender,
     read_manifest,
     save_checkpoint,
@@ -122,6 +123,29 @@ def test_what_is_wrong_is_named(saved: Storage, pattern: str, damage: Callable[[
     damage(next(saved.checkpoint("two_tower", 3).glob(pattern)))
     with pytest.raises(CheckpointError, match=message):
         load_recommender(saved, "two_tower", 3, tables)
+
+
+def test_id_maps_are_read_when_they_are_asked_for(saved: Storage, trained: Trained) -> None:
+    folder = saved.checkpoint("two_tower", 3)
+    manifest = read_manifest(saved, "two_tower", 3)
+    assert trained.encodings is not None
+    for path in folder.glob("ids-1-*"):
+        IdMap(("x", "w", "v", "y", "z")).save(path)
+    found = load_net(folder, manifest).encodings
+    assert found.sizes == trained.encodings.sizes
+    assert found.users == trained.encodings.users
+    assert found.users.encode(["bob"]).tolist() == trained.encodings.users.encode(["bob"]).tolist()
+    for _ in range(2):
+        with pytest.raises(CheckpointError, match=r"ids-1-.* is damaged"):
+            found.items.encode(["w"])
+
+
+def test_a_map_of_another_length_is_damaged(saved: Storage) -> None:
+    manifest = read_manifest(saved, "two_tower", 3)
+    manifest["id_maps"]["history_users"]["ids"] += 1
+    found = load_net(saved.checkpoint("two_tower", 3), manifest).encodings
+    with pytest.raises(CheckpointError, match="is damaged"):
+        found.history_users.encode(["bob"])
 
 
 def test_other_tables_are_refused(saved: Storage) -> None:

@@ -74,6 +74,7 @@ def test_a_bad_file_is_refused_and_the_others_land(tmp_path: Path) -> None:
     found = take_in(storage)
     assert [batch.source for batch in found.batches] == ["good.csv"]
     assert sorted(found.refused) == ["bad.csv", "items.csv"]
+    assert all(reason.startswith(f"{name}: ") for name, reason in found.refused.items())  # not the claimed file's name
     assert len(tree(storage.landing / "quarantine")) == 4
     assert [file.name for files in claimed(storage).values() for file in files] == ["good.csv"]
 

@@ -31,6 +31,7 @@ def test_a_range_runs_in_the_order_in_which_partitions_were_added() -> None:
     plan, taken = one_range(planned("a", "b", "c"), Cursor(), ["c", "x", "a", "b"], waiting(a=1, b=2, c=3), limit=10)
     assert (taken.start, taken.end, taken.added) == ("c", "b", ())
     assert plan.partitions == ("c", "a", "b")
+    assert plan.reason == "3 files of 3 partitions, a to c"
 
 
 @pytest.mark.parametrize(("oldest", "expected"), [("a", ("a", "b")), ("z", ("z",))])

@@ -2,13 +2,15 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from assets.ingestion.landing.batches import LandedBatch, read_info
 from assets.ingestion.landing.removed import add_removed
-from assets.serving.live import build
+from assets.serving.live import apply, build
 from assets.serving.live.build import build_generation, needs_build, promote, renew
 from assets.serving.live.generation import current, generations, open_generation, require_current
 from assets.serving.live.ledger import entries
@@ -103,6 +105,23 @@ def test_what_lands_during_a_build_is_caught_up_with(live: Live) -> None:
         assert get_meta(reader, SNAPSHOT)["seq"] == latest + 1  # numbers go on: none means two things
         assert [delta.seq for delta in deltas_after(reader, latest)] == [latest + 2]
         assert get_meta(reader, SEQ) == latest + 2
+    assert not live.compare()
+
+
+def test_promoting_opens_only_what_landed_during_the_build(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others wait for the writer's lock meanwhile, and there may be a hundred thousand batches."""
+    live.land(SAME_DAY[:1])
+    generation = build_generation(live.storage, live.settings, live.tables, MODEL, 0, live.later())
+    fresh = live.land(SAME_DAY[1:])
+    opened = []
+
+    def noted(path: Path) -> LandedBatch:
+        opened.append(path)
+        return read_info(path)
+
+    monkeypatch.setattr(apply, "read_info", noted)
+    promote(live.storage, live.settings, generation, live.later())
+    assert opened == [fresh.path]
     assert not live.compare()
 
 

@@ -197,6 +197,16 @@ def test_the_trend_can_be_as_of_any_instant(dataset: tuple[Storage, DatasetTable
     np.testing.assert_allclose(later, np.log(np.full(4, 0.3)), rtol=1e-6)
 
 
+def test_a_trend_is_finite_however_old_its_epoch_is(dataset: tuple[Storage, DatasetTables]) -> None:
+    """Engagements after years without any: the index refuses what is not finite, and the next snapshot comes later."""
+    model, _ = load(dataset, "ihm_sasrec")
+    day = 86_400_000_000
+    items = new_items(3)
+    items["decayed"], items["decayed_at"] = [0, 1, 2], [0, 15_000 * day, 15_000 * day]
+    found = trend_values(model, items, 0)  # 10,000 half-lives
+    np.testing.assert_allclose(found, [np.log(0.3), 1e4 * np.log(2), 1e4 * np.log(2) + np.log(2)], rtol=1e-6)
+
+
 def test_without_a_trend_the_index_holds_v_itself() -> None:
     vectors = np.ones((2, 3), np.float32)
     assert index_vectors(vectors, None) is vectors

@@ -9,6 +9,7 @@ from assets.serving.live.ledger import (
     awaiting,
     complete_awaiting,
     entries,
+    latest,
     put_entries,
 )
 from assets.serving.store.interface import Table
@@ -38,6 +39,19 @@ def test_entries_come_back_in_order_of_time() -> None:
         assert entries(writer) == [first, entry("a", 2), entry("c", 2)]
         assert applied(writer, ["x", "a", "b", "x"]) == {"a", "b"}
         assert applied(writer, []) == set()
+
+
+def test_the_latest_are_those_seen_last() -> None:
+    store = MemoryStore()
+    misleading = '"seen_at":99'  # a name may say anything
+    seen = {"a": 5, "b": 9, "c": -1, "d": 7, "e": 1000}
+    written = [entry(digest, 1, seen_at=at, source=misleading) for digest, at in seen.items()]
+    with store.write() as writer:
+        assert latest(writer, 2) == []
+        put_entries(writer, written)
+        assert [each.digest for each in latest(writer, 2)] == ["b", "e"]
+        assert [each.digest for each in latest(writer, 4)] == ["a", "b", "d", "e"]
+        assert latest(writer, 5) == latest(writer, 10) == entries(writer)
 
 
 def test_a_batch_awaits_its_delta_and_then_knows_it() -> None:

@@ -17,6 +17,7 @@ from assets.serving.live.ledger import entries
 from assets.serving.live.process import apply_landed, embed_due, process_waiting
 from assets.serving.store.interface import Table
 from assets.storage import Storage
+from assets.training.checkpoints import CheckpointError
 from tests.assets.ingestion.landing.drops import SECOND, csv, drop, tree
 from tests.assets.serving.live import filled
 
@@ -169,7 +170,7 @@ def test_where_none_can_be_applied_the_fault_is_not_theirs(tmp_path: Path, monke
     assert len(run(storage, settings).applied.entries) == 3
 
 
-@pytest.mark.parametrize("error", [MemoryError, OSError])
+@pytest.mark.parametrize("error", [MemoryError, OSError, CheckpointError])
 def test_what_the_machine_lacks_is_nobodys_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type) -> None:
     storage, settings = served(tmp_path)
     drop_some(storage)

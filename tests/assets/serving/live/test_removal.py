@@ -191,6 +191,15 @@ def test_before_anything_serves_the_removal_is_on_record(unbuilt: Live) -> None:
     assert read_removed(unbuilt.storage).users == {USER}
 
 
+@pytest.mark.parametrize("text", ["", "\udc80"])
+def test_what_is_no_id_is_refused_and_hinders_nobody(live: Live, text: str) -> None:
+    for remove in (forget_user, take_down_item):
+        with pytest.raises(ValueError, match="not the id of any user or item"):
+            remove(live.storage, text, live.settings, live.later)
+    assert not read_removed(live.storage)
+    live.process()
+
+
 def test_nothing_to_do_opens_no_file(live: Live, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Every writer asks first; that must cost next to nothing."""
     forget_user(live.storage, USER, live.settings, live.later)

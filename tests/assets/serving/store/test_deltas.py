@@ -8,13 +8,12 @@ from assets.serving.store.deltas import (
     DeltaError,
     append_delta,
     decode,
-    delta_sizes,
     deltas_after,
     drop_deltas,
     encode,
 )
 from assets.serving.store.interface import Table
-from assets.serving.store.meta import SEQ, get_meta
+from assets.serving.store.meta import CHANGES, SEQ, get_meta
 from tests.assets.serving.live.memory_store import MemoryStore
 
 
@@ -70,14 +69,19 @@ def test_the_log_counts_on_and_is_read_in_order() -> None:
         assert deltas_after(reader, 300) == []
 
 
-def test_sizes_count_what_is_named() -> None:
+def test_changes_count_what_the_deltas_name() -> None:
     store = MemoryStore()
     with store.write() as writer:
         append_delta(writer, 0, ["a", "b"], vectors(2))
         append_delta(writer, 0, [], vectors(0), ["a"])
         append_delta(writer, 0, ["c"], vectors(1), ["b", "d"])
-        assert delta_sizes(writer, 0) == [2, 1, 3]
-        assert delta_sizes(writer, 2) == [3]
+        assert get_meta(writer, CHANGES) == 6
+        drop_deltas(writer, 2)
+        assert get_meta(writer, CHANGES) == 3
+        append_delta(writer, 0, ["c"], vectors(1))
+        assert get_meta(writer, CHANGES) == 4
+        drop_deltas(writer, 4)
+        assert get_meta(writer, CHANGES) == 0
 
 
 def test_what_a_snapshot_holds_is_dropped() -> None:

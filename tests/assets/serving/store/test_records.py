@@ -125,6 +125,15 @@ def test_keys_of_ids_are_their_bytes_unless_they_are_too_long() -> None:
         keys[2].decode()  # so it is nobody else's id
 
 
+def test_every_text_has_a_key_of_its_own() -> None:
+    keys = id_keys(["", "\udc80", "\ud800x", "a"])  # no id, but asked for: by a typing error, by a broken terminal
+    assert len(set(keys)) == 4
+    assert all(0 < len(key) <= LONGEST_KEY for key in keys)
+    for key in keys[:3]:
+        with pytest.raises(UnicodeDecodeError):
+            key.decode()
+
+
 def test_meta_holds_json_by_name() -> None:
     store = MemoryStore()
     with store.write() as writer:

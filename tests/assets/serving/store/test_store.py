@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import lmdb
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -137,6 +138,19 @@ def test_what_was_written_is_there_when_it_is_opened_again(tmp_path: Path) -> No
         writer.put(Table.ITEMS, b"a", b"1")
     with LmdbStore(tmp_path / "a" / "store") as store, store.read() as reader:
         assert reader.get(Table.ITEMS, b"a") == b"1"
+
+
+def test_a_full_disk_is_the_machines_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("assets.serving.store.lmdb_store.MAP_SIZE", 1 << 18)
+    with LmdbStore(tmp_path) as store:
+        with pytest.raises(OSError, match="MDB_MAP_FULL"), store.write() as writer:
+            writer.put(Table.ITEMS, b"a", bytes(1 << 20))
+        with store.write() as writer:
+            writer.put(Table.ITEMS, b"a", b"1")
+        with pytest.raises(lmdb.BadValsizeError), store.write() as writer:  # the fault of what was to be written
+            writer.put(Table.ITEMS, bytes(600), b"1")
+        with store.read() as reader:
+            assert list(reader.scan(Table.ITEMS)) == [(b"a", b"1")]
 
 
 def test_two_objects_of_one_folder_share_it_until_both_are_closed(tmp_path: Path) -> None:
