@@ -194,8 +194,12 @@ class EngagementStream:
         starts, ends = self.history_bounds(users, instants)
         counts = ends - starts
         rows = np.repeat(np.arange(len(users)), counts)
-        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-        return rows, self.items[self.by_user[np.repeat(starts, counts) + within]]
+        return rows, self.items[self.by_user[np.repeat(starts, counts) + places_in_runs(counts)]]
+
+
+def places_in_runs(lengths: Int) -> Int:
+    """[E] 0, 1, … within each of consecutive runs of ``lengths`` [n]."""
+    return np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
 
 
 def _empty_queries(users: Int, instants: Time, length: int) -> Queries:

@@ -6,7 +6,6 @@ What a command needs is imported in it: `thaw --help` loads neither torch nor FA
 # ruff: noqa: PLC0415
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ from rich.console import Console
 from rich.progress import Progress as Bars
 
 from assets.config import Settings
+from assets.instants import wall_clock
 from orchestration.options import Dataset, Models, settings_of
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def land(
     share = freshness.max_quarantine_share if skip_bad_rows else 0.0
     kind = Kind.ITEMS if items else Kind.ENGAGEMENTS
     try:
-        landing = land_files(settings.storage, files, freshness.partition, _now(), kind, share)
+        landing = land_files(settings.storage, files, freshness.partition, wall_clock(), kind, share)
     except LandingError as error:
         console.print(str(error), style="red", markup=False, soft_wrap=True)
         allowed = f"; --skip-bad-rows leaves out up to {freshness.max_quarantine_share:.0%} of the rows of a file"
@@ -109,11 +109,11 @@ def replay(
                 name, seed = best_servable(storage, settings), settings.training.seed
             except CheckpointError as error:
                 raise CheckpointError(f"{error}; or name the models that were run with --models") from error
-            replaying.start_replay(storage, settings, tables, name, seed, _now(), reset, console.print)
+            replaying.start_replay(storage, settings, tables, name, seed, wall_clock(), reset, console.print)
         if not without_dagster:
             console.print(f"Dagster applies what lands: keep `thaw ui --dataset {settings.dataset}` running.")
-        process = replaying.inline(storage, settings, _now) if without_dagster else None
-        last = replaying.run_replay(storage, days, speed, _now, process, _changes(console))
+        process = replaying.inline(storage, settings, wall_clock) if without_dagster else None
+        last = replaying.run_replay(storage, days, speed, wall_clock, process, _changes(console))
     console.print(f"Done: {last}", soft_wrap=True)
 
 
@@ -267,8 +267,3 @@ def _told(console: Console, *errors: type[Exception]) -> Iterator[None]:
 
 def _console() -> Console:
     return Console(highlight=False)
-
-
-def _now() -> int:
-    """Wall clock, microseconds."""
-    return time.time_ns() // 1000

@@ -4,7 +4,6 @@ Everything it decides is pure (:mod:`assets.ingestion.landing.planning` and :mod
 Dagster knows: which runs are at work, which partitions exist, the cursor.
 """
 
-import time
 from collections.abc import Sequence
 from typing import Final
 
@@ -16,6 +15,7 @@ from assets.config import Settings
 from assets.ingestion.landing.claims import claim, claimed
 from assets.ingestion.landing.planning import MAX_PAUSE_SECONDS, Cursor, RunState, plan
 from assets.ingestion.landing.ranges import Range, one_range
+from assets.instants import wall_clock
 from assets.partitions import LANDED
 from assets.serving.live.generation import current, require_current
 from assets.serving.live.waiting import waiting
@@ -57,7 +57,7 @@ def landing_sensor(job: AssetJob, settings: Settings) -> dg.SensorDefinition:
         ),
     )
     def landing(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
-        return look(context, settings, time.time_ns() // 1000)
+        return look(context, settings, wall_clock())
 
     return landing
 

@@ -7,6 +7,7 @@ import dagster as dg
 
 from assets import keys
 from assets.config import Settings
+from assets.instants import wall_clock
 from assets.serving.live.assets import ASSETS as LIVE_ASSETS
 from assets.serving.servable import servable
 from assets.storage import Storage
@@ -59,7 +60,7 @@ def item_index(
     from assets.storage import locked
     from assets.stream import load_tables
 
-    started, now = time.perf_counter(), time.time_ns() // 1000
+    started, now = time.perf_counter(), wall_clock()
     chosen = reason_to_build(storage, settings) if config.build else None
     if chosen is not None:
         context.log.info(f"building an index of {chosen.model}: {chosen.reason}")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from assets.config import StrictModel
-from assets.stream import EngagementStream, Int, Time
+from assets.stream import EngagementStream, Int, Time, places_in_runs
 from assets.training.counting import CountDecayed, weights
 from assets.training.encoding import Universe
 from models.base import OOV, ItemInputs
@@ -70,8 +70,7 @@ class ItemHistories:
         starts = np.maximum(np.searchsorted(self._keys, items * width, side="left"), ends - length)
         counts = ends - starts
         rows = np.repeat(np.arange(len(items)), counts)
-        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-        return rows, self.users[np.repeat(starts, counts) + within]
+        return rows, self.users[np.repeat(starts, counts) + places_in_runs(counts)]
 
 
 def log_trend(known: EngagementStream, instant: np.datetime64, config: TrendPreset) -> NDArray[np.float64]:

@@ -1,6 +1,5 @@
 """Landed files as an asset: one step that reads and validates what the landing sensor claimed."""
 
-import time
 from collections import Counter
 
 import dagster as dg
@@ -9,6 +8,7 @@ from assets import keys
 from assets.config import Settings
 from assets.ingestion.landing.intake import Intake, ingest_claimed
 from assets.ingestion.landing.places import landed_folder
+from assets.instants import wall_clock
 from assets.partitions import LANDED, SINGLE_RUN
 from assets.storage import Storage
 
@@ -32,7 +32,7 @@ SHOWN = 20
 def landed_engagements(
     context: dg.AssetExecutionContext, storage: dg.ResourceParam[Storage], settings: dg.ResourceParam[Settings]
 ) -> dg.MaterializeResult:
-    intake = ingest_claimed(storage, settings.freshness, set(context.partition_keys), time.time_ns() // 1000)
+    intake = ingest_claimed(storage, settings.freshness, set(context.partition_keys), wall_clock())
     for reason in intake.refused.values():
         context.log.warning(f"quarantined {reason}")
     for name in intake.unfinished:

@@ -163,11 +163,6 @@ def short_digest(path: Path) -> str:
     return path.stem.rpartition("-")[2]
 
 
-def landed_partitions(storage: Storage, kind: str) -> list[str]:
-    """Partitions that hold batches of ``kind``, ascending."""
-    return sorted(folder.name for folder in _folders(storage, kind, None))
-
-
 def _folders(storage: Storage, kind: str, partitions: Collection[str] | None) -> list[Path]:
     root = landed_folder(storage, kind)
     if partitions is not None:

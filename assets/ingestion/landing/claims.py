@@ -27,12 +27,11 @@ from assets.ingestion.landing.places import (
     quarantine_folder,
     stamped_name,
 )
+from assets.instants import SECOND
 from assets.storage import Storage, locked, write_text
 
 SETTLE_SECONDS: Final = 5.0
 """A file that ends in the middle and was written to this recently is not finished; an older one never will be."""
-
-MICROS: Final = 1_000_000
 
 
 @dataclass
@@ -142,7 +141,7 @@ def _take(storage: Storage, span: Span, file: _Dropped, now: int, seen_at: int, 
     name = file.path.name
     stamped = stamped_name(file.kind, name, seen_at)
     try:
-        if abs(now - file.written_at) < SETTLE_SECONDS * MICROS and not seems_whole(file.path):
+        if abs(now - file.written_at) < SETTLE_SECONDS * SECOND and not seems_whole(file.path):
             claims.unfinished.append(name)
             return
         partition = _partition(file, span, now)

@@ -14,8 +14,8 @@ from typing import Final
 
 from assets.config import FreshnessConfig
 from assets.ingestion.landing.places import ClaimedFile
+from assets.instants import SECOND
 
-MICROS: Final = 1_000_000
 MAX_PAUSE_SECONDS: Final = 600.0
 
 
@@ -159,7 +159,7 @@ def _within(
 def _next(attempts: Attempts | None, files: Sequence[ClaimedFile], config: FreshnessConfig, now: int) -> Attempts:
     count = (attempts.count if attempts else 0) + 1
     pause = min(MAX_PAUSE_SECONDS, config.sensor_seconds * 2.0**count)
-    return Attempts(files[0].seen_at, files[-1].seen_at, count, now + int(pause * MICROS))
+    return Attempts(files[0].seen_at, files[-1].seen_at, count, now + int(pause * SECOND))
 
 
 def _run_key(tried: Mapping[str, Attempts]) -> str:
@@ -177,5 +177,5 @@ def _why_nothing(waiting: int, attempts: Mapping[str, Attempts], given_up: Seque
             "failed, then launch the partition by hand or land another file in it"
         )
     if paused := [one.next_at - now for name, one in attempts.items() if name not in given_up]:
-        parts.append(f"{len(paused)} partitions are tried again in {max(0, min(paused)) / MICROS:.0f} s")
+        parts.append(f"{len(paused)} partitions are tried again in {max(0, min(paused)) / SECOND:.0f} s")
     return "; ".join(parts)

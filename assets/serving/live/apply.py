@@ -13,6 +13,7 @@ from assets.config import EngagementRule, FreshnessConfig, TriggerConfig
 from assets.ingestion.landing.batches import LandedBatch, batch_paths, read_batch, read_info, short_digest
 from assets.ingestion.landing.places import Kind
 from assets.ingestion.landing.removed import Removed, read_removed
+from assets.instants import DAY
 from assets.schema import Columns
 from assets.serving.live.features import BatchRows, FeatureConfig, log_features
 from assets.serving.live.generation import OpenGeneration
@@ -25,8 +26,6 @@ from assets.storage import Storage
 
 ROWS_PER_TRANSACTION: Final = 1_000_000
 """Engagements that are read and applied together: bounds memory, changes no result."""
-
-DAY: Final = 86_400_000_000
 
 
 def feature_config(model: LiveModel, freshness: FreshnessConfig) -> FeatureConfig:

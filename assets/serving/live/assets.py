@@ -9,6 +9,7 @@ import dagster as dg
 
 from assets import keys
 from assets.config import Settings
+from assets.instants import wall_clock
 from assets.partitions import LANDED, SINGLE_RUN
 from assets.serving.servable import servable
 from assets.storage import Storage
@@ -41,7 +42,7 @@ def item_features(
     from assets.serving.live.process import apply_landed
 
     started, partitions = time.perf_counter(), set(context.partition_keys)
-    done = apply_landed(storage, settings, partitions, time.time_ns() // 1000)
+    done = apply_landed(storage, settings, partitions, wall_clock())
     for reason in done.refused.values():
         context.log.warning(f"quarantined {reason}")
     logged = done.entries
@@ -89,7 +90,7 @@ def fresh_item_embeddings(
     from assets.serving.live.process import embed_due
 
     started = time.perf_counter()
-    refreshed = embed_due(storage, settings, lambda: time.time_ns() // 1000)
+    refreshed = embed_due(storage, settings, wall_clock)
     context.log.info(f"{refreshed.embedded} items embedded, {refreshed.deferred} wait, delta {refreshed.seq}")
     known = {name: value for name, value in asdict(refreshed).items() if value is not None}
     return dg.MaterializeResult(metadata={**known, "seconds": round(time.perf_counter() - started, 3)})

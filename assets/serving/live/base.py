@@ -20,10 +20,11 @@ from assets.serving.live.features import BatchRows, log_features
 from assets.serving.live.generation import Generation, OpenGeneration
 from assets.serving.live.items import created_instants, encoded_details
 from assets.serving.live.ledger import BatchInfo
+from assets.serving.live.pending import add_upcoming
 from assets.serving.live.rows import Rows
 from assets.serving.store.interface import Table, Writer
 from assets.serving.store.meta import FEATURE_NAMES, ITEMS, put_meta
-from assets.serving.store.records import Records, id_keys, instant_key, new_items, number_keys, pack
+from assets.serving.store.records import Records, id_keys, new_items, number_keys, pack
 from assets.storage import read_parquet, write_parquet
 from assets.stream import DatasetTables, Int
 
@@ -99,8 +100,8 @@ def _put_items(writer: Writer, opened: OpenGeneration, items: pd.DataFrame, late
     writer.put_many(Table.DETAILS, zip(keys, encoded_details(items, created, [None] * len(items)), strict=True))
     writer.put_many(Table.FEATURES, zip(keys, opened.model.encoded_items(items), strict=True))
     writer.put_many(Table.ITEMS, zip(keys, pack(_records(items, created)), strict=True))
-    waiting = np.flatnonzero(created > latest)  # NEVER is the smallest of all
-    writer.put_many(Table.UPCOMING, ((instant_key(created[row]) + keys[row], b"") for row in waiting.tolist()))
+    waiting = created > latest  # NEVER is the smallest of all
+    add_upcoming(writer, created[waiting], numbers[waiting])
     put_meta(writer, ITEMS, len(items))
 
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from assets import keys
 from assets.config import Settings
+from assets.instants import wall_clock
 from assets.storage import Storage
 
 VECTORS_COMPARED = 20_000
@@ -55,7 +56,7 @@ def pending_bound(storage: dg.ResourceParam[Storage], settings: dg.ResourceParam
     from assets.serving.live.waiting import waiting
 
     with require_current(storage).open_store() as store, store.read() as reader:
-        found = waiting(reader, time.time_ns() // 1000)
+        found = waiting(reader, wall_clock())
     bound = settings.freshness.ats_p95_seconds
     return dg.AssetCheckResult(
         passed=found.overdue_seconds <= bound,

@@ -6,13 +6,16 @@ from typing import Self
 import numpy as np
 import pandas as pd
 
+from assets.idmap import IdMap
+from assets.instants import DAY
 from assets.serving.live.rows import Rows
 from assets.serving.live.runs import merge_entries, merge_values
 from assets.serving.store.interface import Table, Writer
 from assets.serving.store.records import (
     ENTRY,
-    NEVER,
+    OOV,
     Records,
+    earliest,
     id_keys,
     new_items,
     number_keys,
@@ -23,7 +26,6 @@ from assets.serving.store.records import (
 )
 from assets.stream import Int
 
-DAY = 86_400_000_000
 NUMBER = np.dtype("<i4")
 
 
@@ -69,8 +71,8 @@ def count_items(writer: Writer, engagements: Engagements, half_life_days: float)
     new, at, instants, size = old.copy(), engagements.items, engagements.timestamps, len(old)
     order = np.argsort(at, kind="stable")
     first, last = _ends(instants[order], np.bincount(at, minlength=size))
-    new["available_at"] = _earliest(old["available_at"], first)
-    new["first_engaged_at"] = _earliest(old["first_engaged_at"], first)
+    new["available_at"] = earliest(old["available_at"], first)
+    new["first_engaged_at"] = earliest(old["first_engaged_at"], first)
     new["last_engaged_at"] = np.maximum(old["last_engaged_at"], last)
     new["total"] += np.bincount(at, minlength=size)
     # Forward decay: the count is kept as of the latest engagement, so that its value there is at least 1 and nothing
@@ -109,7 +111,21 @@ def extend_histories(
     writer.put_many(table, zip(chosen, pack_runs(merged, lengths, length), strict=True))
 
 
-def extend_seen(writer: Writer, keys: list[bytes], engagements: Engagements) -> None:
+def extend_item_histories(writer: Writer, engagements: Engagements, qualified: IdMap, length: int) -> None:
+    """Put engagements of qualified users into their items' histories; ``qualified`` gives their dense ids."""
+    dense = qualified.encode(engagements.user_ids)[engagements.users]
+    runs = np.where(dense == OOV, -1, engagements.items)
+    extend_histories(writer, Table.ITEM_HISTORIES, number_keys(engagements.numbers), engagements, runs, dense, length)
+
+
+def extend_user_histories(writer: Writer, engagements: Engagements, length: int) -> None:
+    """Put engagements into their users' histories, and their items into what the users have seen."""
+    keys, numbers = id_keys(engagements.user_ids), engagements.numbers[engagements.items]
+    extend_histories(writer, Table.USER_HISTORIES, keys, engagements, engagements.users, numbers, length)
+    _extend_seen(writer, keys, engagements)
+
+
+def _extend_seen(writer: Writer, keys: list[bytes], engagements: Engagements) -> None:
     """Add the items engaged with to what each user has SEEN; ``keys`` [U] of the users."""
     pairs = np.unique((engagements.users << 32) | engagements.numbers[engagements.items])
     users, numbers = pairs >> 32, (pairs & 0xFFFFFFFF).astype(NUMBER)
@@ -122,8 +138,3 @@ def _ends(ordered: Int, counts: Int) -> tuple[Int, Int]:
     """First and last [I] of consecutive groups, each of ``counts`` [I] > 0 values."""
     ends = np.cumsum(counts)
     return ordered[ends - counts], ordered[ends - 1]
-
-
-def _earliest(known: Int, first: Int) -> Int:
-    """[I] the earlier of two instants, of which the known one may be ``NEVER``."""
-    return np.where(known == NEVER, first, np.minimum(known, first))

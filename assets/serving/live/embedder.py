@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from assets.instants import DAY
 from assets.serving.live.items import item_ids
 from assets.serving.live.model import LiveModel, Side
 from assets.serving.store.interface import Reader, Table
@@ -30,8 +31,6 @@ Float = NDArray[np.float32]
 ROWS_PER_BATCH = 4096
 """Items or users encoded at once: bounds memory, changes no result."""
 
-MICROSECONDS_PER_DAY = 86_400_000_000
-
 
 def item_vectors(reader: Reader, model: LiveModel, numbers: Int) -> Float:
     """[M, D] vectors, without the trend, of the items ``numbers`` [M]; a number that is nowhere is an unknown item."""
@@ -48,7 +47,7 @@ def trend_values(model: LiveModel, items: Records, epoch: int) -> Float:
 
     Engagements after the epoch count more than 1: but for the smoothing, items are in the order of any later instant.
     """
-    half_life = model.trend.half_life_days * MICROSECONDS_PER_DAY
+    half_life = model.trend.half_life_days * DAY
     # The difference of instants is taken in integers: as float64 they are whole microseconds only up to 2255.
     exponents = (items["decayed_at"] - epoch) / half_life
     with np.errstate(divide="ignore"):  # the log of no engagement is -inf, of which nothing is left in the sum

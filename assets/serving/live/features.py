@@ -14,14 +14,13 @@ import pandas as pd
 from assets.config import TriggerConfig
 from assets.idmap import IdMap
 from assets.serving.live.accept import Accepted, accept, oldest_accepted
-from assets.serving.live.counted import Engagements, count_items, extend_histories, extend_seen
+from assets.serving.live.counted import Engagements, count_items, extend_item_histories, extend_user_histories
 from assets.serving.live.ledger import LedgerEntry, applied, put_entries
 from assets.serving.live.pending import touch, touch_available, upcoming_keys
 from assets.serving.live.rows import BatchRows, forget_rows
 from assets.serving.store.interface import KeyValueStore, Reader, Table, Writer
 from assets.serving.store.meta import WATERMARK, put_meta
 from assets.serving.store.numbers import assign_numbers
-from assets.serving.store.records import OOV, id_keys, number_keys
 from assets.stream import Int
 
 __all__ = ["BatchRows", "FeatureConfig", "log_features"]
@@ -90,7 +89,8 @@ def _apply(writer: Writer, accepted: Accepted, qualified: IdMap, config: Feature
     numbers = assign_numbers(writer, ids.tolist())[0][codes]
     engagements = Engagements.build(accepted.rows, numbers)
     _update_items(writer, engagements, config, now)
-    _update_histories(writer, engagements, qualified, config)
+    extend_item_histories(writer, engagements, qualified, config.item_history_length)
+    extend_user_histories(writer, engagements, config.user_history_length)
     touch_available(writer, accepted.watermark, config.trigger, now)
     put_meta(writer, WATERMARK, accepted.watermark)
     return numbers
@@ -102,18 +102,6 @@ def _update_items(writer: Writer, engagements: Engagements, config: FeatureConfi
     keys = upcoming_keys(before["available_at"][earlier], engagements.numbers[earlier])
     writer.delete_many(Table.UPCOMING, keys)
     touch(writer, engagements.numbers, items, config.trigger, now)
-
-
-def _update_histories(writer: Writer, engagements: Engagements, qualified: IdMap, config: FeatureConfig) -> None:
-    item_keys, user_keys = number_keys(engagements.numbers), id_keys(engagements.user_ids)
-    dense = qualified.encode(engagements.user_ids)[engagements.users]
-    runs = np.where(dense == OOV, -1, engagements.items)
-    extend_histories(writer, Table.ITEM_HISTORIES, item_keys, engagements, runs, dense, config.item_history_length)
-    bought = engagements.numbers[engagements.items]
-    extend_histories(
-        writer, Table.USER_HISTORIES, user_keys, engagements, engagements.users, bought, config.user_history_length
-    )
-    extend_seen(writer, user_keys, engagements)
 
 
 def _entry(batch: BatchRows, accepted: Accepted, at: int, numbers: Int, now: int) -> LedgerEntry:

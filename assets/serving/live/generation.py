@@ -32,7 +32,6 @@ if TYPE_CHECKING:  # torch is loaded by those who open a generation, not by thos
 FORMAT: Final = 1
 CURRENT: Final = "current.json"
 RECORD: Final = "generation.json"
-BASE_TABLES: Final = ("interactions", "items", "users")
 
 
 class NoIndexError(RuntimeError):

@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from assets.schema import Columns
 from assets.serving.live.ledger import BatchInfo, LedgerEntry, applied, put_entries
 from assets.serving.live.model import LiveModel
+from assets.serving.live.pending import add_upcoming, upcoming_keys
 from assets.serving.store.interface import KeyValueStore, Reader, Table, Writer
 from assets.serving.store.meta import WATERMARK, get_meta
 from assets.serving.store.numbers import assign_numbers
-from assets.serving.store.records import NEVER, PENDING, instant_key, new_items, number_keys, pack, unpack
+from assets.serving.store.records import NEVER, PENDING, earliest, new_items, number_keys, pack, unpack
 from assets.stream import Int
 
 Version = tuple[int, int, str]
@@ -178,7 +179,7 @@ def _write(writer: Writer, model: LiveModel, batches: Sequence[ItemBatch], now: 
     writer.put_many(Table.DETAILS, zip(keys, (each.encoded() for each in merged), strict=True))
     rows = model.encoded_items(items.frame[latest].reset_index(drop=True))
     writer.put_many(Table.FEATURES, zip(number_keys(numbers[latest]), rows, strict=True))
-    _make_available(writer, keys, items)
+    _make_available(writer, numbers, items)
     _make_pending(writer, keys, now)
     return items.origins[latest]
 
@@ -192,29 +193,17 @@ def _merged(stored: Details | None, said: Details) -> Details:
     return replace(later, created_at=min(known, default=None))
 
 
-def _make_available(writer: Writer, keys: list[bytes], said: _Items) -> None:
+def _make_available(writer: Writer, numbers: Int, said: _Items) -> None:
     """Set from when on the items are available, and which of them wait for it."""
-    watermark = get_meta(writer, WATERMARK, 0)
+    keys, watermark = number_keys(numbers), get_meta(writer, WATERMARK, 0)
     items = unpack(writer.get_many(Table.ITEMS, keys), new_items(1)[0])
     before = items["available_at"].copy()
     arrival = np.where(said.arrived, watermark, NEVER)
     items["available_at"] = earliest(before, said.created, arrival)
     writer.put_many(Table.ITEMS, zip(keys, pack(items), strict=True))
-    writer.delete_many(Table.UPCOMING, _upcoming(keys, before, watermark))
-    writer.put_many(Table.UPCOMING, ((key, b"") for key in _upcoming(keys, items["available_at"], watermark)))
-
-
-def earliest(*instants: Int) -> Int:
-    """[N] the earliest of several instants each, ``NEVER`` where all are."""
-    last = np.iinfo(np.int64).max
-    first = np.min([np.where(each == NEVER, last, each) for each in instants], axis=0)
-    return np.where(first == last, NEVER, first)
-
-
-def _upcoming(keys: list[bytes], available: Int, watermark: int) -> list[bytes]:
-    """Keys in UPCOMING of the items that are not available yet."""
-    rows = np.flatnonzero(available > watermark)  # NEVER is the smallest of all
-    return [instant_key(available[row]) + keys[row] for row in rows.tolist()]
+    waited, waits = before > watermark, items["available_at"] > watermark  # NEVER is the smallest of all
+    writer.delete_many(Table.UPCOMING, upcoming_keys(before[waited], numbers[waited]))
+    add_upcoming(writer, items["available_at"][waits], numbers[waits])
 
 
 def _make_pending(writer: Writer, keys: list[bytes], now: int) -> None:

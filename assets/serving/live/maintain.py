@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from assets.config import Settings
+from assets.instants import DAY
 from assets.serving.ivf_index import IvfIndex
 from assets.serving.live.embedder import Float, index_vectors, stored_vectors, trend_values
 from assets.serving.live.generation import Generation, OpenGeneration
@@ -35,7 +36,6 @@ QUICK_QUERIES: Final = 200
 """At most so many users tune and as many measure a compaction between two trainings of the quantizer on schedule: it
 happens while engagements wait, and with 1,000 tuning and measuring are nine tenths of its time."""
 
-DAY: Final = 86_400_000_000
 
 Reason = Literal["first", "epoch", "deltas", "quantizer"]
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assets.config import FreshnessConfig
+from assets.instants import SECOND
 from assets.serving.live.embedder import Float, index_vectors, item_vectors, stored_vectors, trend_values
 from assets.serving.live.items import item_ids
 from assets.serving.live.ledger import complete_awaiting
@@ -20,8 +21,6 @@ from assets.serving.store.interface import KeyValueStore, Reader, Table, Writer
 from assets.serving.store.meta import EPOCH, SEQ, WATERMARK, get_meta
 from assets.serving.store.records import NEVER, PENDING, Records, new_items, number_keys, numbers_of, pack, unpack
 from assets.stream import Int
-
-SECOND = 1_000_000
 
 Mask = NDArray[np.bool_]
 

@@ -6,7 +6,6 @@ the items whose history changed are embedded again. A process killed between the
 ``removed.json``, which every writer notices (:func:`reconcile`) and finishes.
 """
 
-import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
@@ -19,11 +18,12 @@ from assets.config import Settings, TriggerConfig
 from assets.ingestion.landing.batches import landed_batches
 from assets.ingestion.landing.places import Kind
 from assets.ingestion.landing.removed import Removed, add_removed, read_removed
+from assets.instants import wall_clock
 from assets.schema import Columns
 from assets.serving.live.apply import qualifying
-from assets.serving.live.counted import Engagements, count_items, extend_histories, extend_seen
+from assets.serving.live.counted import Engagements, count_items, extend_item_histories, extend_user_histories
 from assets.serving.live.generation import OpenGeneration, open_generation, writer_lock
-from assets.serving.live.items import earliest, item_details
+from assets.serving.live.items import item_details
 from assets.serving.live.ledger import LedgerEntry, entries
 from assets.serving.live.pending import add_upcoming, touch, upcoming_keys
 from assets.serving.live.refresh import refresh_embeddings
@@ -34,7 +34,7 @@ from assets.serving.store.meta import WATERMARK, get_meta
 from assets.serving.store.numbers import numbers_for
 from assets.serving.store.records import (
     NEVER,
-    OOV,
+    earliest,
     id_keys,
     new_items,
     number_keys,
@@ -62,11 +62,6 @@ class Removal:
     items: int = 0
     items_changed: int = 0
     users_changed: int = 0
-
-
-def wall_clock() -> int:
-    """Microseconds."""
-    return time.time_ns() // 1000
 
 
 def forget_user(storage: Storage, user: str, settings: Settings, clock: Callable[[], int] = wall_clock) -> Removal:
@@ -216,11 +211,7 @@ def _recount_items(writer: Writer, opened: OpenGeneration, items: list[str], row
     if len(rows):
         engagements = Engagements.build(rows, numbers_for(writer, rows.items.tolist()))
         count_items(writer, engagements, opened.model.trend.half_life_days)
-        dense = opened.model.history_users.encode(engagements.user_ids)[engagements.users]
-        runs, length = np.where(dense == OOV, -1, engagements.items), opened.model.item_history_length
-        extend_histories(
-            writer, Table.ITEM_HISTORIES, number_keys(engagements.numbers), engagements, runs, dense, length
-        )
+        extend_item_histories(writer, engagements, opened.model.history_users, opened.model.item_history_length)
     records = unpack(writer.get_many(Table.ITEMS, number_keys(numbers)), new_items(1))
     touch(writer, numbers, records, TriggerConfig(), now)
     waiting = records["available_at"] > get_meta(writer, WATERMARK)
@@ -234,8 +225,4 @@ def _retell_users(writer: Writer, opened: OpenGeneration, users: list[str], rows
     if not len(rows):
         return
     engagements = Engagements.build(rows, numbers_for(writer, rows.items.tolist()))
-    keys = id_keys(engagements.user_ids)
-    numbers = engagements.numbers[engagements.items]
-    length = opened.model.user_history_length
-    extend_histories(writer, Table.USER_HISTORIES, keys, engagements, engagements.users, numbers, length)
-    extend_seen(writer, keys, engagements)
+    extend_user_histories(writer, engagements, opened.model.user_history_length)

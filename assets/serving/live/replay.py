@@ -22,6 +22,7 @@ from assets.ingestion.landing.land import split_by_partition
 from assets.ingestion.landing.partitions import Span, bounds
 from assets.ingestion.landing.places import Kind, drop_zone
 from assets.ingestion.tables import INTERACTIONS_SCHEMA
+from assets.instants import SECOND
 from assets.schema import Columns
 from assets.serving.live.generation import require_current
 from assets.serving.live.ledger import LedgerEntry, entries
@@ -45,8 +46,6 @@ __all__ = [
 CLAIM_SECONDS: Final = 5.0
 LOOK_SECONDS: Final = 0.5
 """Between two looks at what was applied, while nothing is to be landed."""
-
-MICROS: Final = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -166,7 +165,7 @@ def _is_due(day: ReplayDay, speed: float | None, origin: int, elapsed: int, idle
 def _progress(storage: Storage, days: Sequence[ReplayDay], landed: int) -> Progress:
     wanted = {day.partition for day in days}
     found = [entry for entry in _searchable(storage) if entry.partition in wanted]
-    seconds = np.array([((entry.indexed_at or 0) - entry.landed_at) / MICROS for entry in found])
+    seconds = np.array([((entry.indexed_at or 0) - entry.landed_at) / SECOND for entry in found])
     weights = np.array([entry.applied for entry in found], np.int64)
     p50, p95 = (_quantile(seconds, weights, share) for share in (0.5, 0.95))
     partitions = len({entry.partition for entry in found})

@@ -9,6 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from assets.ingestion.landing.digests import row_digests
+from assets.instants import HOUR
 from assets.schema import Columns
 from assets.serving.live.ledger import BatchInfo
 from assets.serving.live.runs import merge_values
@@ -17,7 +18,6 @@ from assets.serving.store.meta import ROWS_SINCE, get_meta, put_meta
 from assets.serving.store.records import NEVER, instant_key, pack_runs, unpack_runs
 from assets.stream import Int
 
-HOUR: Final = 3_600_000_000
 DIGEST: Final = np.dtype("<u8")
 
 

@@ -27,7 +27,6 @@ EXAMPLES: Final = 5
 
 EXACT: Final = ("title", "available", "first_engaged_at", "last_engaged_at", "total", "train_count")
 
-Matrix = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 

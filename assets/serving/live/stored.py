@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from assets.instants import DAY
 from assets.schema import Columns
 from assets.serving.live.generation import OpenGeneration
 from assets.serving.store.interface import Reader, Table
@@ -23,9 +24,8 @@ from assets.serving.store.records import (
     unpack,
     unpack_runs,
 )
-from assets.stream import Int
+from assets.stream import Int, places_in_runs
 
-DAY = 86_400_000_000
 NUMBER = np.dtype("<i4")
 INSTANTS = ("first_engaged_at", "last_engaged_at")
 
@@ -87,7 +87,9 @@ def item_histories(reader: Reader, items: StoredItems) -> pd.DataFrame:
     """``item_id``, ``place`` (0 the oldest), ``user`` (dense id among the qualified users)."""
     entries, lengths = unpack_runs(reader.get_many(Table.ITEM_HISTORIES, number_keys(items.numbers)), ENTRY)
     owners = np.repeat(items.frame.index.to_numpy(dtype=object), lengths)
-    return pd.DataFrame({Columns.ITEM: owners, "place": _places(lengths), "user": entries["id"].astype(np.int64)})
+    return pd.DataFrame(
+        {Columns.ITEM: owners, "place": places_in_runs(lengths), "user": entries["id"].astype(np.int64)}
+    )
 
 
 def user_histories(reader: Reader, items: StoredItems, users: Sequence[str]) -> pd.DataFrame:
@@ -96,7 +98,7 @@ def user_histories(reader: Reader, items: StoredItems, users: Sequence[str]) -> 
     return pd.DataFrame(
         {
             Columns.USER: np.repeat(np.array(users, dtype=object), lengths),
-            "place": _places(lengths),
+            "place": places_in_runs(lengths),
             Columns.ITEM: items.ids_of(entries["id"].astype(np.int64)),
             Columns.TIMESTAMP: entries["timestamp"].astype("datetime64[us]"),
         }
@@ -114,7 +116,3 @@ def _matrix(values: Sequence[bytes | None], dimension: int) -> NDArray[np.float3
     blank = np.full(dimension, np.nan, np.float32).tobytes()
     flat = np.frombuffer(b"".join(blank if value is None else value for value in values), np.float32)
     return flat.reshape(len(values), dimension)
-
-
-def _places(lengths: Int) -> Int:
-    return np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)

@@ -11,10 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assets.config import TriggerConfig
+from assets.instants import SECOND
 from assets.serving.store.records import NEVER
 from assets.stream import Int
-
-SECOND = 1_000_000
 
 
 def triggered(totals: Int, embedded_totals: Int, embedded_at: Int, config: TriggerConfig) -> NDArray[np.bool_]:

@@ -4,10 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from assets.instants import SECOND
 from assets.serving.store.interface import Reader, Table
 from assets.serving.store.records import PENDING
-
-SECOND = 1_000_000
 
 
 @dataclass(frozen=True)

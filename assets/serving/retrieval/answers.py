@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from assets.instants import DAY
 from assets.serving.live.embedder import stored_vectors
 from assets.serving.live.items import Details, item_details
 from assets.serving.live.model import LiveModel
@@ -18,7 +19,6 @@ from assets.stream import Int
 REASONS: Final = 3
 """History items named per result."""
 
-MICROSECONDS_PER_DAY: Final = 86_400_000_000
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -114,9 +114,7 @@ class Listed:
             item_id=self.details.item_id,
             title=self.details.title,
             score=score,
-            age_days=(watermark - self.available_at) / MICROSECONDS_PER_DAY
-            if known and watermark is not None
-            else None,
+            age_days=(watermark - self.available_at) / DAY if known and watermark is not None else None,
             engagements=self.total,
             embedded_at=None if self.embedded_at == NEVER else EPOCH + timedelta(microseconds=self.embedded_at),
             why=why,

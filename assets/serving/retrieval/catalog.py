@@ -8,11 +8,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from assets.instants import DAY
 from assets.serving.store.interface import Reader, Table
 from assets.serving.store.records import NEVER, Records, id_keys, new_items, numbers_of, unpack
 from assets.stream import Int
 
-MICROSECONDS_PER_DAY: Final = 86_400_000_000
 TOP: Final = 1024
 """Popular items found without sorting the whole catalog: enough for nearly every list."""
 
@@ -38,7 +38,7 @@ class Catalog:
         pairs = list(reader.scan(Table.ITEMS))
         numbers = numbers_of([key for key, _ in pairs])
         records = unpack([value for _, value in pairs], new_items(1)[0])
-        empty = cls(half_life_days * MICROSECONDS_PER_DAY, np.empty(0, np.int64), np.empty(0, np.float64))
+        empty = cls(half_life_days * DAY, np.empty(0, np.int64), np.empty(0, np.float64))
         return empty._with(numbers, records)
 
     def updated(self, reader: Reader, items: Sequence[str]) -> "Catalog":

@@ -13,7 +13,6 @@ A retriever reads and never writes. It may be used by many threads, and is one p
 """
 
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Final, Self
@@ -22,10 +21,10 @@ import numpy as np
 
 from assets.config import Settings
 from assets.ingestion.landing.removed import Removed
+from assets.instants import DAY, wall_clock
 from assets.serving.live.embedder import seen
 from assets.serving.live.generation import Generation, require_current
 from assets.serving.retrieval.answers import Recommendations, Similar, Version, listed, reasons
-from assets.serving.retrieval.catalog import MICROSECONDS_PER_DAY
 from assets.serving.retrieval.find import Asked, Found, find, nearest
 from assets.serving.retrieval.live_index import Followed
 from assets.serving.retrieval.serving import RemovedView, Serving, open_serving
@@ -43,11 +42,6 @@ NO_TEXT: Final = 0xFF
 
 class UnknownItemError(LookupError):
     """An item is not in the index: never heard of, not available yet, or removed."""
-
-
-def wall_clock() -> int:
-    """Microseconds since 1970."""
-    return time.time_ns() // 1000
 
 
 class Retriever:
@@ -222,7 +216,7 @@ class Retriever:
         watermark = get_meta(reader, WATERMARK)
         if watermark is None:
             return np.empty(0, np.int64)
-        return serving.catalog.new(int(watermark - self._new_item_days * MICROSECONDS_PER_DAY))
+        return serving.catalog.new(int(watermark - self._new_item_days * DAY))
 
 
 def _answer(

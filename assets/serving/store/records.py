@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from assets.stream import Int
+from assets.stream import Int, places_in_runs
 
 Records = NDArray[Any]
 
@@ -109,6 +109,13 @@ def new_items(count: int) -> Records:
     return records
 
 
+def earliest(*instants: Int) -> Int:
+    """[N] the earliest of several instants each, ``NEVER`` where all are."""
+    last = np.iinfo(np.int64).max
+    first = np.min([np.where(each == NEVER, last, each) for each in instants], axis=0)
+    return np.where(first == last, NEVER, first)
+
+
 def pack_features(dense_ids: Int, features: Sequence[tuple[Int, Int]]) -> list[bytes]:
     """Encoded rows [n]: int32 dense id, then per feature the number of its values and the values.
 
@@ -124,14 +131,9 @@ def pack_features(dense_ids: Int, features: Sequence[tuple[Int, Int]]) -> list[b
     at = at + 1
     for values, lengths in features:
         flat[at] = lengths
-        flat[np.repeat(at + 1, lengths) + _inside(lengths)] = values
+        flat[np.repeat(at + 1, lengths) + places_in_runs(lengths)] = values
         at = at + 1 + lengths
     return pack_runs(flat, widths)
-
-
-def _inside(lengths: Int) -> Int:
-    """0, 1, … within each run."""
-    return np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
 
 
 def unpack_features(values: Sequence[bytes | None], features: int) -> tuple[Int, list[tuple[Int, Int]]]:
@@ -143,6 +145,6 @@ def unpack_features(values: Sequence[bytes | None], features: int) -> tuple[Int,
     at = at + 1
     for _ in range(features):
         counts = flat[at].astype(np.int64)  # [n]
-        found.append((flat[np.repeat(at + 1, counts) + _inside(counts)].astype(np.int64), counts))
+        found.append((flat[np.repeat(at + 1, counts) + places_in_runs(counts)].astype(np.int64), counts))
         at = at + 1 + counts
     return dense, found

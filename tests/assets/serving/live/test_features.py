@@ -284,7 +284,14 @@ def test_a_failure_on_the_way_leaves_nothing_behind(tmp_path: Path, monkeypatch:
     with LmdbStore(tmp_path) as store:
         apply(store, [[Row("u1", "a", 1)]], CONFIG)
         before = content(store)
-        for step in ("assign_numbers", "extend_seen", "touch_available", "forget_rows", "put_entries"):
+        for step in (
+            "assign_numbers",
+            "extend_item_histories",
+            "extend_user_histories",
+            "touch_available",
+            "forget_rows",
+            "put_entries",
+        ):
             with monkeypatch.context() as patched:
                 patched.setattr(features, step, _fail)
                 with pytest.raises(RuntimeError, match="on the way"):

@@ -5,8 +5,9 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 
+from assets.instants import DAY
 from assets.serving.retrieval import catalog as module
-from assets.serving.retrieval.catalog import MICROSECONDS_PER_DAY, Catalog
+from assets.serving.retrieval.catalog import Catalog
 from assets.serving.store.interface import Table
 from assets.serving.store.lmdb_store import LmdbStore
 from assets.serving.store.records import NEVER, new_items, number_keys, pack
@@ -18,7 +19,7 @@ def records(count: int, seed: int):
     random = np.random.default_rng(seed)
     items = new_items(count)
     items["decayed"] = random.integers(0, 4, count)  # many ties, many without engagements
-    items["decayed_at"] = np.where(items["decayed"] > 0, random.integers(0, 20, count) * MICROSECONDS_PER_DAY, 0)
+    items["decayed_at"] = np.where(items["decayed"] > 0, random.integers(0, 20, count) * DAY, 0)
     items["available_at"] = random.choice([NEVER, 0, *range(1, 20)], count)
     return items
 
@@ -33,7 +34,7 @@ def put(store: LmdbStore, numbers: np.ndarray, items) -> None:
 
 
 def counts(items, instant: int) -> np.ndarray:
-    return items["decayed"] * 2.0 ** (-(instant - items["decayed_at"]) / (HALF_LIFE * MICROSECONDS_PER_DAY))
+    return items["decayed"] * 2.0 ** (-(instant - items["decayed_at"]) / (HALF_LIFE * DAY))
 
 
 @pytest.mark.parametrize("top", [1, 7, 50, 1000])
@@ -45,7 +46,7 @@ def test_ranked_is_the_order_of_decayed_counts_at_any_instant(tmp_path, top: int
             catalog = Catalog.load(reader, HALF_LIFE)
         ranked = np.concatenate(list(catalog.ranked()))
         assert sorted(ranked) == list(range(200))
-        for instant in (0, 40 * MICROSECONDS_PER_DAY):
+        for instant in (0, 40 * DAY):
             expected = counts(items, instant)
             assert np.all(np.diff(expected[ranked]) <= 1e-9 * expected.max())
             assert catalog.count(int(ranked[0]), instant) == pytest.approx(expected.max())
