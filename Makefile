@@ -10,7 +10,7 @@ SERVICE_PORT ?= 8000
 SPEED ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run report ui serve replay test lint format lock bench bench-ats clean
+.PHONY: help setup run report studies ui serve replay test lint format lock bench bench-ats bench-catalogs clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -31,6 +31,9 @@ run: setup ## materialize the whole graph: make run [DATASET=ml-100k] [MODELS=sa
 
 report: setup ## write docs/results/<dataset>.md, running what is missing: make report [DATASET=] [SEEDS=3] [MODELS=]
 	@$(BIN)/thaw report --dataset $(DATASET) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(MODELS),--models $(MODELS))
+
+studies: setup ## the tables of the HRNN-meta paper, then docs/results/<dataset>-hrnn.md: make studies [DATASET=] [ONLY=] [SEEDS=]
+	@$(BIN)/thaw studies --dataset $(DATASET) $(if $(ONLY),--only $(ONLY)) $(if $(SEEDS),--seeds $(SEEDS))
 
 ui: setup ## Dagster's web server and daemon on this project: make ui [DATASET=...] [PORT=3000]
 	@$(BIN)/thaw ui --dataset $(DATASET) --port $(PORT)
@@ -67,6 +70,9 @@ bench: setup ## measure speed and memory
 
 bench-ats: setup ## measure action-to-serving latency of a replay through Dagster and without it (about 15 minutes)
 	$(BIN)/python benchmarks/ats.py
+
+bench-catalogs: setup ## measure sampled against dense output from 1,000 to 1,000,000 items (about 10 minutes)
+	$(BIN)/python benchmarks/large_catalogs.py
 
 clean: ## remove data, run history and caches (not the environment)
 	rm -rf data .dagster transforms/target transforms/logs .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

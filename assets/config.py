@@ -24,6 +24,21 @@ MEDIAN: Final = 0.5
 DEFAULT_HEAD_SHARE: Final = 0.2
 """The Pareto principle's share (CDN paper, section 4.1)."""
 
+CUT_IN_TIME: Final = ("median_time", "quantile", "fraction")
+"""Kinds of split whose cutoff is an instant of the source's time."""
+
+KINDS_WITH: Final = {
+    "fraction": ("fraction",),
+    "frame": ("fraction",),
+    "held_out_by": ("leave_one_out",),
+    "held_out_share": ("held_out_items",),
+    "held_out_seed": ("held_out_items",),
+    "windows": ("median_time", "quantile"),
+    "cut_by": ("median_time", "quantile"),
+    "validation_fraction": (*CUT_IN_TIME, "held_out_items"),
+}
+"""Settings of the split that some kinds only have -> those kinds."""
+
 
 class ConfigError(ValueError):
     """A configuration value is wrong; the message names the source and the key."""
@@ -43,19 +58,24 @@ class EngagementRule(StrictModel):
 
 
 class SplitConfig(StrictModel):
-    """The split, and what counts as head and tail (DESIGN section 3).
+    """The split, and what counts as head and tail (DESIGN section 3). A setting without effect is refused."""
 
-    ``leave_one_out`` has one test window, whatever ``windows``, ``cut_by`` and ``validation_fraction`` say.
-    """
-
-    kind: Literal["median_time", "quantile", "leave_one_out"] = "median_time"
+    kind: Literal["median_time", "quantile", "fraction", "leave_one_out", "held_out_items"] = "median_time"
     quantile: float | None = Field(
         None, gt=0, lt=1, description="of all timestamps, where the cutoff lies; for kind quantile"
+    )
+    fraction: float = Field(
+        0.7, gt=0, lt=1, description="of all engagements, the earliest, that are train time; for kind fraction"
+    )
+    frame: Literal["hour", "day", "week"] = Field(
+        "day", description="length of the test windows of fraction, which follow each other from the cutoff on"
     )
     held_out_by: Literal["time", "random"] = Field(
         "time", description="which two engagements of a user leave_one_out holds out: the latest, or any"
     )
-    windows: int = Field(5, ge=1, le=50)
+    held_out_share: float = Field(0.5, gt=0, lt=1, description="of the items, what held_out_items holds out")
+    held_out_seed: int = Field(0, description="which items held_out_items holds out")
+    windows: int = Field(5, ge=1, le=50, description="of kinds median_time and quantile")
     cut_by: Literal["duration", "count"] = Field("duration", description="how the test period is cut into windows")
     validation_fraction: float = Field(
         0.1, gt=0, lt=1, description="share of train engagements, the latest, that form the validation tail"
@@ -77,21 +97,36 @@ class SplitConfig(StrictModel):
     def _nothing_without_effect(self) -> Self:
         if (self.kind == "quantile") != (self.quantile is not None):
             raise ValueError("kind quantile needs a quantile, and no other kind has one")
-        if self.kind != "leave_one_out" and self.held_out_by != "time":
-            raise ValueError("held_out_by is for kind leave_one_out")
+        for name, kinds in KINDS_WITH.items():
+            if self.kind not in kinds and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name} is for kind {' or '.join(kinds)}")
         if self.head_rule != "pareto" and self.head_share != DEFAULT_HEAD_SHARE:
             raise ValueError("head_share is for head_rule pareto")
         return self
 
     @property
+    def cuts_in_time(self) -> bool:
+        """Whether the cutoff is an instant of the source's time, so that test is what happened after train."""
+        return self.kind in CUT_IN_TIME
+
+    @property
     def cutoff_quantile(self) -> float:
-        """Where kinds with a cutoff in time cut; :attr:`kind` leave_one_out has none and does not ask."""
+        """Where kinds that cut in time do; the others do not ask."""
+        if self.kind == "fraction":
+            return self.fraction
         return MEDIAN if self.quantile is None else self.quantile
 
     @property
-    def test_windows(self) -> int:
-        """How many test windows there are."""
-        return 1 if self.kind == "leave_one_out" else self.windows
+    def test_windows(self) -> int | None:
+        """How many test windows there are; None where the data decide: as many frames as reach its end."""
+        if self.kind == "fraction":
+            return None
+        return self.windows if self.cuts_in_time else 1
+
+    @property
+    def test_cut(self) -> Literal["duration", "count", "frame"]:
+        """How the test period is cut into windows."""
+        return "frame" if self.kind == "fraction" else self.cut_by
 
 
 class Protocol(StrictModel):
@@ -146,6 +181,25 @@ class TrainingConfig(StrictModel):
         default_factory=dict,
         description="per model name: the overrides that studies/sweep tries, in place of its documented grid",
     )
+
+
+class OnlineConfig(StrictModel):
+    """Retraining before every frame of the test period (HRNN-meta paper, section 4.5 and Fig. 5)."""
+
+    model: str = Field("hrnn_meta", description="the net that is retrained")
+    window_days: float = Field(
+        70, gt=0, description="engagements so long before a frame are trained on: ten frames of a week, as the paper's"
+    )
+    epochs: int = Field(5, ge=1, description="of every training, at the cutoff and before each frame; as the paper's")
+
+
+class StudiesConfig(StrictModel):
+    """Studies of test windows (``thaw studies``)."""
+
+    max_cases: int = Field(
+        20_000, ge=1, description="test cases that a variant is ranked on; of more, so many are drawn, the same for all"
+    )
+    online: OnlineConfig = OnlineConfig()
 
 
 class IndexConfig(StrictModel):
@@ -216,6 +270,7 @@ class Settings(StrictModel):
     split: SplitConfig = SplitConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     sampled: SampledConfig = SampledConfig()
+    studies: StudiesConfig = StudiesConfig()
     training: TrainingConfig = TrainingConfig()
     index: IndexConfig = IndexConfig()
     freshness: FreshnessConfig = FreshnessConfig()

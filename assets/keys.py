@@ -46,6 +46,14 @@ DATA_DOCS: Final[Key] = [QUALITY, "data_docs"]
 SWEEP: Final[Key] = [STUDIES, "sweep"]
 GAMMA_SWEEP: Final[Key] = [STUDIES, "gamma_sweep"]
 GATES: Final[Key] = [STUDIES, "gates"]
+FEATURE_GROUPS: Final[Key] = [STUDIES, "feature_groups"]
+SESSIONS: Final[Key] = [STUDIES, "sessions"]
+RATINGS: Final[Key] = [STUDIES, "ratings"]
+COLD_ITEMS: Final[Key] = [STUDIES, "cold_items"]
+TIME_SENSITIVITY: Final[Key] = [STUDIES, "time_sensitivity"]
+FRAMES: Final[Key] = [STUDIES, "frames"]
+ONLINE_FRAMES: Final[Key] = [STUDIES, "online_frames"]
+ONLINE: Final[Key] = [STUDIES, "online"]
 
 METRICS: Final[Key] = [EVALUATION, "metrics"]
 LEADERBOARD: Final[Key] = [EVALUATION, "leaderboard"]
@@ -68,6 +76,9 @@ INDEX_RECALL: Final = "index_recall"
 
 LANDED_PARTITIONS: Final = "landed"
 """Name of the dynamic partitions of landed engagements: a UTC day or hour each."""
+
+FRAME_PARTITIONS: Final = "frames"
+"""Name of the dynamic partitions of retraining: a test window of the split each."""
 
 PER_PARTITION: Final = (LANDED_ENGAGEMENTS, ITEM_FEATURES, FRESH_ITEM_EMBEDDINGS, FRESHNESS_REPORT)
 """What is made per partition of landed engagements, in the order of a run."""

@@ -1,4 +1,8 @@
-"""Partitions of landed engagements: UTC days, or hours, that the landing sensor adds as their first file is seen."""
+"""Dynamic partitions, and how ranges of them are run.
+
+``LANDED``: UTC days, or hours, of landed engagements, which the landing sensor adds as their first file is seen.
+``FRAMES``: test windows before which nets are retrained, which ``studies/frames`` adds.
+"""
 
 import warnings
 
@@ -10,6 +14,8 @@ from assets import keys
 warnings.filterwarnings("ignore", message="Parameter `backfill_policy`", category=dg.BetaWarning)
 
 LANDED = dg.DynamicPartitionsDefinition(name=keys.LANDED_PARTITIONS)
+
+FRAMES = dg.DynamicPartitionsDefinition(name=keys.FRAME_PARTITIONS)
 
 SINGLE_RUN = dg.BackfillPolicy.single_run()
 """One run takes a whole range: its steps cost the same for one partition and for thirty."""

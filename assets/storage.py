@@ -74,6 +74,11 @@ class Storage:
         return self.base / "sweeps"
 
     @property
+    def studies(self) -> Path:
+        """Tables and figures of studies on test windows, by the study's name."""
+        return self.base / "studies"
+
+    @property
     def gates(self) -> Path:
         """Mean gate values of trained item towers."""
         return self.base / "gates"

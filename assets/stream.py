@@ -6,7 +6,7 @@ everything it was not trained on is OOV.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Self
 
@@ -70,6 +70,7 @@ class Queries:
         history_items: [B, L] universe rows, oldest first, left-aligned, :data:`PADDING` behind.
         history_timestamps: [B, L] datetime64[us], NaT behind.
         history_values: [B, L] float32 engagement values, NaN where unknown or behind.
+        history_events: [B, L] codes of event types, :data:`PADDING` behind.
         lengths: [B] entries of each history; 0 for a user without any.
     """
 
@@ -78,6 +79,7 @@ class Queries:
     history_items: Int
     history_timestamps: Time
     history_values: NDArray[np.float32]
+    history_events: Int
     lengths: Int
 
     def __len__(self) -> int:
@@ -97,16 +99,20 @@ class EngagementStream:
         items: [E] universe rows.
         timestamps: [E] datetime64[us], ascending.
         values: [E] float32, NaN where the source has none.
+        events: [E] codes of event types: positions in ``event_types``.
         n_users: size of the user universe.
         n_items: size of the item universe.
+        event_types: names of event types, sorted.
     """
 
     users: Int
     items: Int
     timestamps: Time
     values: NDArray[np.float32]
+    events: Int
     n_users: int
     n_items: int
+    event_types: tuple[str, ...]
 
     @classmethod
     def from_tables(cls, interactions: pd.DataFrame, users: pd.DataFrame, items: pd.DataFrame) -> Self:
@@ -116,13 +122,16 @@ class EngagementStream:
             KeyError: naming an id that ``interactions`` has and ``users`` or ``items`` lacks.
         """
         ordered = interactions.sort_values([Columns.TIMESTAMP, Columns.SOURCE_ROW], kind="stable")
+        events, event_types = pd.factorize(ordered[Columns.EVENT_TYPE], sort=True)
         return cls(
             users=_rows_of(ordered[Columns.USER], users[Columns.USER]),
             items=_rows_of(ordered[Columns.ITEM], items[Columns.ITEM]),
             timestamps=ordered[Columns.TIMESTAMP].to_numpy(dtype="datetime64[us]"),
             values=ordered[Columns.VALUE].to_numpy(dtype=np.float32),
+            events=events.astype(np.int64),
             n_users=len(users),
             n_items=len(items),
+            event_types=tuple(event_types),
         )
 
     def __len__(self) -> int:
@@ -131,8 +140,27 @@ class EngagementStream:
     def before(self, instant: np.datetime64) -> "EngagementStream":
         """The engagements strictly before ``instant``, as a view: what a refresh at that instant may use."""
         end = int(np.searchsorted(self.timestamps, instant, side="left"))
-        return EngagementStream(
-            self.users[:end], self.items[:end], self.timestamps[:end], self.values[:end], self.n_users, self.n_items
+        return replace(
+            self,
+            users=self.users[:end],
+            items=self.items[:end],
+            timestamps=self.timestamps[:end],
+            values=self.values[:end],
+            events=self.events[:end],
+        )
+
+    def since(self, instant: np.datetime64 | None) -> "EngagementStream":
+        """The engagements from ``instant`` on, as a view; all of them for none."""
+        if instant is None:
+            return self
+        start = int(np.searchsorted(self.timestamps, instant, side="left"))
+        return replace(
+            self,
+            users=self.users[start:],
+            items=self.items[start:],
+            timestamps=self.timestamps[start:],
+            values=self.values[start:],
+            events=self.events[start:],
         )
 
     @cached_property
@@ -186,6 +214,7 @@ class EngagementStream:
             history_items=np.where(filled, self.items[position], PADDING),
             history_timestamps=np.where(filled, self.timestamps[position], np.datetime64("NaT", "us")),
             history_values=np.where(filled, self.values[position], np.float32("nan")).astype(np.float32),
+            history_events=np.where(filled, self.events[position], PADDING),
             lengths=lengths,
         )
 
@@ -210,6 +239,7 @@ def _empty_queries(users: Int, instants: Time, length: int) -> Queries:
         history_items=np.full(shape, PADDING, dtype=np.int64),
         history_timestamps=np.full(shape, np.datetime64("NaT", "us")),
         history_values=np.full(shape, np.nan, dtype=np.float32),
+        history_events=np.full(shape, PADDING, dtype=np.int64),
         lengths=np.zeros(len(users), dtype=np.int64),
     )
 

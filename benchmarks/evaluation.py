@@ -58,7 +58,14 @@ def synthetic(users: int, items: int, cases: int) -> tuple[EngagementStream, Cat
     after = cutoff + generator.integers(0, TEST_DAYS * DAY.astype(int), cases).astype("timedelta64[us]")
     timestamps = np.sort(np.concatenate([before, after]))
     stream = EngagementStream(
-        pairs // items, pairs % items, timestamps, np.ones(2 * cases, np.float32), n_users=users, n_items=items
+        users=pairs // items,
+        items=pairs % items,
+        timestamps=timestamps,
+        values=np.ones(2 * cases, np.float32),
+        events=np.zeros(2 * cases, np.int64),
+        n_users=users,
+        n_items=items,
+        event_types=("engagement",),
     )
     share = generator.random(items) ** 4  # three quarters of the items exist before a third of the time is over
     joined = START + (share * (TRAIN_DAYS + TEST_DAYS) * DAY.astype(int)).astype("timedelta64[us]")

@@ -11,7 +11,6 @@ machine shows in wall time; CPU time is that of all threads of the process.
 import argparse
 import sys
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -27,11 +26,12 @@ from assets.config import FreshnessConfig, TriggerConfig
 from assets.serving.live.embedder import item_vectors
 from assets.serving.live.features import BatchRows, FeatureConfig, log_features
 from assets.serving.live.ledger import BatchInfo
+from assets.serving.live.model import LiveModel
 from assets.serving.live.refresh import refresh_embeddings
 from assets.serving.live.rows import Rows
 from assets.serving.store.interface import Table, Writer
 from assets.serving.store.lmdb_store import LmdbStore
-from assets.serving.store.records import ENTRY, id_keys, number_keys
+from assets.serving.store.records import ENTRY, USER_ENTRY, Records, id_keys, number_keys
 from benchmarks.incremental import CATALOGS, TOUCHED, draw, incremental_cost, tables
 from benchmarks.made_up_store import DAY, START, Sizes, engagements, fill_store, random_model
 from benchmarks.measuring import Cost, in_child, machine, metered, peak_mib, verdict
@@ -88,6 +88,7 @@ def measure_logging(sizes: Sizes, rows: int, count: int, plain_rows: int) -> Mea
         config = FeatureConfig(
             item_history_length=sizes.item_history,
             user_history_length=sizes.user_history,
+            event_types=model.event_types,
             half_life_days=model.trend.half_life_days,
             retention_us=365 * DAY,
             trigger=TriggerConfig(),
@@ -104,7 +105,7 @@ def measure_logging(sizes: Sizes, rows: int, count: int, plain_rows: int) -> Mea
                 reading, logging = reading + read, logging + logged
         table = day_of_engagements(sizes, plain_rows, count + 1)
         with metered() as plain, store.write() as writer:
-            loop_over_rows(writer, Rows.from_table(table), model.history_users.encode, sizes)
+            loop_over_rows(writer, Rows.from_table(table), model, sizes)
         rates = {
             "log_features": Rate(rows * count, logging),
             "with digests of the rows": Rate(rows * count, reading + logging),
@@ -134,21 +135,24 @@ def whole_batch(rows: Rows, digest: str) -> BatchRows:
     return BatchRows(info, rows)
 
 
-def loop_over_rows(writer: Writer, rows: Rows, dense: Callable[[list[str]], np.ndarray], sizes: Sizes) -> None:
+def loop_over_rows(writer: Writer, rows: Rows, model: LiveModel, sizes: Sizes) -> None:
     """The plain way with a part of the work: each engagement reads and writes the two histories that it extends."""
-    for user, item, timestamp, row in zip(rows.users, rows.items, rows.timestamps, rows.source_rows, strict=True):
+    columns = (rows.users, rows.items, rows.timestamps, rows.source_rows, rows.values, rows.events)
+    for user, item, timestamp, row, value, event in zip(*columns, strict=True):
         (user_key,) = id_keys([user])
         item_key = writer.get(Table.NUMBERS, item.encode())
         assert item_key is not None
-        number, owner = int.from_bytes(item_key, "big"), int(dense([user])[0])
-        _append(writer, Table.USER_HISTORIES, user_key, (timestamp, row, number), sizes.user_history)
+        number, owner = int.from_bytes(item_key, "big"), int(model.history_users.encode([user])[0])
+        bought = np.array([(timestamp, row, number, int(model.event_types.encode([event])[0]), value)], USER_ENTRY)
+        _append(writer, Table.USER_HISTORIES, user_key, bought, sizes.user_history)
         if owner != OOV:
-            _append(writer, Table.ITEM_HISTORIES, item_key, (timestamp, row, owner), sizes.item_history)
+            read = np.array([(timestamp, row, owner)], ENTRY)
+            _append(writer, Table.ITEM_HISTORIES, item_key, read, sizes.item_history)
 
 
-def _append(writer: Writer, table: Table, key: bytes, entry: tuple[int, int, int], length: int) -> None:
-    old = np.frombuffer(writer.get(table, key) or b"", ENTRY)
-    writer.put(table, key, np.append(old, np.array([entry], ENTRY))[-length:].tobytes())
+def _append(writer: Writer, table: Table, key: bytes, entry: Records, length: int) -> None:
+    old = np.frombuffer(writer.get(table, key) or b"", entry.dtype)
+    writer.put(table, key, np.append(old, entry)[-length:].tobytes())
 
 
 def measure_embedding(sizes: Sizes, threads: int, plain_items: int) -> Measured:

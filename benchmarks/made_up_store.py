@@ -24,7 +24,17 @@ from assets.serving.live.items import created_instants, encoded_details
 from assets.serving.live.model import LiveModel
 from assets.serving.store.interface import KeyValueStore, Table, Writer
 from assets.serving.store.meta import EPOCH, ITEMS, WATERMARK, put_meta
-from assets.serving.store.records import ENTRY, PENDING, id_keys, new_items, number_keys, pack, pack_runs
+from assets.serving.store.records import (
+    ENTRY,
+    PENDING,
+    USER_ENTRY,
+    Records,
+    id_keys,
+    new_items,
+    number_keys,
+    pack,
+    pack_runs,
+)
 from assets.storage import Storage, file_digest, write_bytes, write_json
 from assets.stream import Int, batches
 from assets.training.checkpoints import FORMAT, MANIFEST, LoadedNet
@@ -101,6 +111,7 @@ def random_net(sizes: Sizes) -> LoadedNet:
         history_users=users,
         user_features={},
         item_features={"genre": IdMap(GENRES)},
+        event_types=IdMap(("view",)),
     )
     torch.manual_seed(SEED)
     return LoadedNet(build_net(config.net, encodings.sizes), encodings, config, CUTOFF)
@@ -190,30 +201,34 @@ def _put_items(writer: Writer, model: LiveModel, sizes: Sizes, numbers: Int, ran
     writer.put_many(Table.NUMBERS, zip(id_keys(names), keys, strict=True))
     writer.put_many(Table.DETAILS, zip(keys, encoded_details(frame, created, [None] * count), strict=True))
     writer.put_many(Table.FEATURES, zip(keys, model.encoded_items(frame), strict=True))
-    entries = _histories(count, sizes.item_history, 1 + random.integers(0, sizes.users, count * sizes.item_history))
+    readers = 1 + random.integers(0, sizes.users, count * sizes.item_history)
+    histories = pack_runs(_entries(ENTRY, count, sizes.item_history, readers), np.full(count, sizes.item_history))
     records = new_items(count)
     records["available_at"] = created
     records["first_engaged_at"] = records["last_engaged_at"] = records["decayed_at"] = START - 1
     records["total"] = records["train_count"] = records["decayed"] = sizes.item_history
     writer.put_many(Table.ITEMS, zip(keys, pack(records), strict=True))
-    writer.put_many(Table.ITEM_HISTORIES, zip(keys, entries, strict=True))
+    writer.put_many(Table.ITEM_HISTORIES, zip(keys, histories, strict=True))
     writer.put_many(Table.PENDING, zip(keys, pack(np.zeros(count, PENDING)), strict=True))
 
 
 def _put_users(writer: Writer, sizes: Sizes, numbers: Int, random: np.random.Generator) -> None:
     keys, length = id_keys(user_names(numbers)), sizes.user_history
     bought = random.integers(0, sizes.items, (len(numbers), length))
-    writer.put_many(Table.USER_HISTORIES, zip(keys, _histories(len(numbers), length, bought.ravel()), strict=True))
+    entries = _entries(USER_ENTRY, len(numbers), length, bought.ravel())
+    entries["event"], entries["value"] = 1, 1.0
+    histories = pack_runs(entries, np.full(len(numbers), length))
+    writer.put_many(Table.USER_HISTORIES, zip(keys, histories, strict=True))
     writer.put_many(Table.SEEN, zip(keys, _seen(np.sort(bought, axis=1)), strict=True))
 
 
-def _histories(count: int, length: int, ids: Int) -> list[bytes]:
+def _entries(kind: np.dtype, count: int, length: int, ids: Int) -> Records:
     """``count`` runs of ``length`` entries each, evenly spread over :data:`SPAN`, the last just before the start."""
-    entries = np.empty(count * length, ENTRY)
+    entries = np.empty(count * length, kind)
     entries["timestamp"] = np.tile(START - 1 - (SPAN // length) * np.arange(length)[::-1], count)
     entries["row"] = np.arange(count * length)
     entries["id"] = ids
-    return pack_runs(entries, np.full(count, length))
+    return entries
 
 
 def _seen(bought: Int) -> Iterator[bytes]:

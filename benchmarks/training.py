@@ -230,6 +230,7 @@ def made_up(users: int, items: int, engagements: int) -> DatasetTables:
             Columns.ITEM: _names("item", items)[chosen],
             Columns.TIMESTAMP: START + instants,
             Columns.VALUE: np.float32(1),
+            Columns.EVENT_TYPE: "engagement",
             Columns.SOURCE_ROW: np.arange(engagements),
         }
     )

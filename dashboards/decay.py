@@ -11,12 +11,15 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from assets.schema import ALL_WINDOWS, CaseSlice
+from dashboards.spread import spread
 
 SLICES: Final = (CaseSlice.OVERALL, CaseSlice.HEAD, CaseSlice.TAIL, CaseSlice.COLD)
 
 COLORS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's palette, which people with any kind of colour blindness can tell apart."""
 MARKERS: Final = "osD^vPX"
+
+MOST_TICKS: Final = 10
 
 STYLE: Final[dict[Any, Any]] = {
     "axes.grid": True,
@@ -56,11 +59,10 @@ def decay_png(
     Raises:
         ValueError: when there is nothing to draw.
     """
-    points = metrics[(metrics["window"] != ALL_WINDOWS) & metrics["model"].isin(list(models))]
-    if points.empty:
+    points = _of_windows(metrics, models)
+    measured = points if ratios_of is None else _of_windows(ratios_of, models)
+    if measured.empty:
         raise ValueError("no metric of any window to draw: is metrics.parquet of this dataset and roster?")
-    points = points.assign(window=points["window"].astype(int)).sort_values("window")
-    measured = points if ratios_of is None else ratios_of[ratios_of["window"] != ALL_WINDOWS]
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(13, 3.1 * len(shown) + 0.9), dpi=110, layout="constrained")
         FigureCanvasAgg(figure)
@@ -75,7 +77,7 @@ def decay_png(
             panel.set_title(name.value)
         for panel in panels[-1]:
             panel.set_xlabel("test window")
-            panel.set_xticks(sorted(points["window"].unique()))
+            panel.set_xticks(spread(sorted(measured["window"].unique()), MOST_TICKS))
         figure.suptitle(f"{title}\n95 % bands over users; dashed: floors; hollow: fewer than {min_cases} cases")
         handles = {line.get_label(): line for panel in panels.flat for line in panel.get_lines()}
         known = [model for model in models if model in handles]
@@ -85,6 +87,11 @@ def decay_png(
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()
+
+
+def _of_windows(metrics: pd.DataFrame, models: Sequence[str]) -> pd.DataFrame:
+    chosen = metrics[(metrics["window"] != ALL_WINDOWS) & metrics["model"].isin(list(models))]
+    return chosen.assign(window=chosen["window"].astype(int)).sort_values("window")
 
 
 def look(index: int) -> tuple[str, str]:

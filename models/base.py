@@ -36,6 +36,7 @@ class Sizes:
         history_users: ids of qualified users, those that item histories may hold.
         user_features: feature name -> value ids.
         item_features: feature name -> value ids.
+        event_types: types of engagements.
     """
 
     users: int
@@ -43,6 +44,7 @@ class Sizes:
     history_users: int
     user_features: Mapping[str, int]
     item_features: Mapping[str, int]
+    event_types: int = 1
 
 
 class Movable:
@@ -93,12 +95,20 @@ class UserInputs(Movable):
         ids: [B] dense ids.
         features: name -> [B, S].
         history: [B, L] rows of the item matrix, oldest first, left-aligned, :data:`PADDING` behind.
+        times: [B, L + 1] int64 microseconds since 1970, UTC: of each entry, and behind the last, in column ``lengths``,
+            of the request; anything behind that.
+        values: [B, L] float, the value (a rating, a dwell time …) of each entry's engagement; NaN where unknown, and
+            behind.
+        events: [B, L] dense ids of the entries' event types, :data:`PADDING` behind.
         lengths: [B] entries of each history, 0 for a user without any.
     """
 
     ids: Tensor
     features: Features
     history: Tensor
+    times: Tensor
+    values: Tensor
+    events: Tensor
     lengths: Tensor
 
     def __len__(self) -> int:
@@ -109,7 +119,9 @@ class UserInputs(Movable):
 class TrainBatch(Movable):
     """Engagements between one refresh and the next, and what was known at the refresh.
 
-    A row of ``users`` may predict any number of targets, each from a prefix of its history.
+    A row of ``users`` may predict any number of targets, each from a prefix of its history. The request of a target at
+    position p is made at ``users.times[row, p]``: its own instant, because what follows the entries strictly before a
+    target is the target, or an engagement of the same instant.
 
     Attributes:
         items: [M] the items that the batch needs. The first ``candidates`` of them are on the catalog at the refresh
@@ -118,6 +130,7 @@ class TrainBatch(Movable):
         target_rows: [T] row of ``users`` that each target belongs to.
         target_positions: [T] how many entries of that row's history are strictly earlier than the target.
         targets: [T] rows of ``items``, below ``candidates``.
+        values: [T] float, value of each target's engagement, NaN where unknown.
         seen_targets: [P] with ``seen_items``: pairs (target, candidate) of what the target's user had engaged
             with before, the target itself never among them. They are no candidates, as in evaluation.
         seen_items: [P].
@@ -133,6 +146,7 @@ class TrainBatch(Movable):
     target_rows: Tensor
     target_positions: Tensor
     targets: Tensor
+    values: Tensor
     seen_targets: Tensor
     seen_items: Tensor
     negatives: Tensor
@@ -173,3 +187,11 @@ class Net(nn.Module, ABC):
 
     def begin_epoch(self, epoch: int, planned: int) -> None:
         """Called before each epoch (from 1) with the planned number of epochs; schedules live here."""
+
+    def fit_scales(self, values: Tensor, events: Tensor) -> None:
+        """Called once before training, to learn the scale of values per event type; what is learned is a buffer.
+
+        Args:
+            values: [E] of all training engagements, NaN where unknown.
+            events: [E] dense ids of their types.
+        """

@@ -168,8 +168,9 @@ class UnbalancedBalancedItems(ExpertItems):
         super().__init__(config, sizes, dim)
         self.pair = nn.ModuleList(nn.Linear(dim + self.features.width, dim, bias=False) for _ in range(2))
 
-    def training_vectors(self, items: ItemInputs) -> Tensor:
-        return self.experts(items).flatten(start_dim=1)  # [M, 2 D] [y_m ; y_r]
+    def training_vectors(self, items: ItemInputs) -> tuple[Tensor, Tensor]:
+        experts = self.experts(items)  # [M, 2, D]
+        return experts[:, 0], experts.flatten(start_dim=1)  # y_m, [y_m ; y_r]
 
     def gates(self, items: ItemInputs) -> Tensor:
         return self.table.weight.new_tensor([1.0, 0.0]).expand(len(items), 2)

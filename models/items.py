@@ -17,7 +17,7 @@ class ItemTower(nn.Module, ABC):
     Attributes:
         history_length: latest qualified users of an item that are read (0: none).
         input_scale: what a sequence tower multiplies the vectors by, so that its inputs outweigh its positions.
-        branches: how many vectors per item :meth:`training_vectors` gives, one per branch of the user side.
+        branches: how many vectors per item :meth:`training_vectors` scores, one per branch of the user side.
     """
 
     history_length: int = 0
@@ -28,9 +28,10 @@ class ItemTower(nn.Module, ABC):
     def forward(self, items: ItemInputs) -> Tensor:
         """[M, D]; finite for items that were never seen and items without history."""
 
-    def training_vectors(self, items: ItemInputs) -> Tensor:
-        """[M, branches * D]: what training scores; the first D columns are those of :meth:`forward`."""
-        return self(items)
+    def training_vectors(self, items: ItemInputs) -> tuple[Tensor, Tensor]:
+        """[M, D] what user towers read, as of :meth:`forward`, and [M, branches * D] what training scores."""
+        vectors = self(items)
+        return vectors, vectors
 
     def auxiliary_loss(self, batch: TrainBatch, users: Tensor) -> Tensor:
         """Scalar that training adds to the loss; 0 but for towers with a loss of their own.

@@ -97,6 +97,39 @@ class MLP(nn.Module):
         return self.layers(x)
 
 
+class FieldMLP(nn.Module):
+    """Field-aware MLP (HRNN-meta section 2.2-2.3): every field has an embedding and a network of its own; they add up.
+
+    A field without a value counts as the value OOV. A vector that all rows share stands for what no field says: it is
+    all there is where a dataset has no features.
+
+    Args:
+        rows: field name -> value ids; sorted by name.
+        feature_dim: width of a field's embedding.
+        hidden: width of its hidden layer.
+        dim: D.
+        dropout: behind the hidden layer.
+    """
+
+    def __init__(self, rows: Mapping[str, int], feature_dim: int, hidden: int, dim: int, dropout: float) -> None:
+        super().__init__()
+        self.names = tuple(sorted(rows))
+        self.bags = nn.ModuleList(FeatureBag(rows[name], feature_dim, std=1.0) for name in self.names)
+        self.mlps = nn.ModuleList(MLP((feature_dim, hidden, dim), dropout) for _ in self.names)
+        self.shared = nn.Parameter(torch.zeros(dim))
+        for mlp in self.mlps:  # beside tables that begin small: together the fields begin as small as a row
+            *_, weight, bias = mlp.parameters()
+            nn.init.normal_(weight, std=INIT_STD / (hidden * len(self.names)) ** 0.5)
+            nn.init.zeros_(bias)
+
+    def forward(self, features: Features, rows: int) -> Tensor:
+        """[N, D] for N rows."""
+        total = self.shared.expand(rows, -1)
+        for name, bag, mlp in zip(self.names, self.bags, self.mlps, strict=True):
+            total = total + mlp(bag(features[name]))
+        return total
+
+
 def linear_near_identity(inside: int, outside: int) -> nn.Linear:
     """A linear layer that begins by passing its first ``outside`` inputs on, the others close to zero.
 

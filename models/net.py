@@ -4,7 +4,8 @@ Every model of the registry is a configuration of it. Item vectors are computed 
 batch: as candidates, and as inputs of the sequence tower; gradients pass through both.
 """
 
-from typing import Annotated, Literal, Self
+from collections.abc import Callable
+from typing import Annotated, Any, Final, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -20,6 +21,7 @@ from models.cdn import (
     build_expert_items,
 )
 from models.dat import AugmentedItems, AugmentedItemsConfig, AugmentedUsers, AugmentedUsersConfig
+from models.featured import FeatureItems, FeatureItemsConfig
 from models.head import (
     ClassBalancedHead,
     ClassBalancedHeadConfig,
@@ -31,18 +33,31 @@ from models.head import (
 )
 from models.ihm import HistoryItems, HistoryItemsConfig
 from models.items import IdItems, IdItemsConfig, ItemTower, StaticItems, StaticItemsConfig
+from models.mixed import MixedItems, MixedItemsConfig, MixingHead, MixingHeadConfig
 from models.pair import PairUsers, PairUsersConfig
+from models.recurrent import RecurrentUsers, RecurrentUsersConfig
+from models.rewards import RewardConfig
 from models.sequence import SequenceUsers, SequenceUsersConfig, UserTower
 
 ItemsConfig = Annotated[
-    IdItemsConfig | StaticItemsConfig | HistoryItemsConfig | ExpertItemsConfig | AugmentedItemsConfig,
+    IdItemsConfig
+    | StaticItemsConfig
+    | HistoryItemsConfig
+    | ExpertItemsConfig
+    | AugmentedItemsConfig
+    | MixedItemsConfig
+    | FeatureItemsConfig,
     Field(discriminator="kind"),
 ]
-UsersConfig = Annotated[SequenceUsersConfig | PairUsersConfig | AugmentedUsersConfig, Field(discriminator="kind")]
-HeadConfig = Annotated[
-    SingleHeadConfig | BilateralHeadConfig | ClassBalancedHeadConfig | TwoStageHeadConfig, Field(discriminator="kind")
+UsersConfig = Annotated[
+    SequenceUsersConfig | PairUsersConfig | AugmentedUsersConfig | RecurrentUsersConfig, Field(discriminator="kind")
 ]
-LossKind = Literal["full_softmax", "sampled_softmax", "in_batch_softmax", "bce"]
+HeadConfig = Annotated[
+    SingleHeadConfig | BilateralHeadConfig | ClassBalancedHeadConfig | TwoStageHeadConfig | MixingHeadConfig,
+    Field(discriminator="kind"),
+]
+LossKind = Literal["full_softmax", "sampled_softmax", "in_batch_softmax", "bce", "squared_error"]
+"""``squared_error`` predicts values: :class:`models.rating.RatingNet`, of the same items and users."""
 
 
 class TrendConfig(NetConfig):
@@ -65,6 +80,7 @@ class RetrievalConfig(NetConfig):
     head: HeadConfig = SingleHeadConfig()
     trend: TrendConfig = TrendConfig()
     loss: LossKind = "full_softmax"
+    reward: RewardConfig | None = Field(None, description="what a target's value makes it count; none: all alike")
     prior_weight: float = Field(
         0.0, ge=0, description="w of training scores s + w log p(i); served without, they favour the tail (CDN's LogQ)"
     )
@@ -76,9 +92,31 @@ class RetrievalConfig(NetConfig):
                 raise ValueError("items.design unbalanced_balanced needs head bilateral: it has a vector per branch")
             if self.head.served != "main":
                 raise ValueError("items.design unbalanced_balanced serves the main branch's items: head.served is main")
+        if isinstance(self.items, MixedItemsConfig) != isinstance(self.head, MixingHeadConfig):
+            raise ValueError("items mixed and head mixing are the two halves of one equation: neither goes without")
         if self.prior_weight > 0 and self.loss == "bce":
             raise ValueError("prior_weight shifts the scores of a softmax; loss bce has none")
         return self
+
+    @model_validator(mode="after")
+    def _reward_fits(self) -> Self:
+        if self.reward is None:
+            return self
+        if self.loss == "squared_error":
+            raise ValueError("reward weighs targets by their value; loss squared_error predicts it, all alike")
+        if isinstance(self.head, BilateralHeadConfig | TwoStageHeadConfig):
+            raise ValueError(f"reward weighs each target; head {self.head.kind} mixes in another sample of them")
+        return self
+
+
+SIMPLE_ITEMS: Final[dict[type[NetConfig], Callable[[Any, Sizes, int], ItemTower]]] = {
+    IdItemsConfig: IdItems,
+    StaticItemsConfig: StaticItems,
+    HistoryItemsConfig: HistoryItems,
+    MixedItemsConfig: MixedItems,
+    FeatureItemsConfig: FeatureItems,
+}
+"""Item towers that are made of nothing but their own configuration."""
 
 
 def build_items(config: ItemsConfig, sizes: Sizes, dim: int) -> ItemTower:
@@ -87,11 +125,7 @@ def build_items(config: ItemsConfig, sizes: Sizes, dim: int) -> ItemTower:
         return AugmentedItems(config, build_items(config.inner, sizes, dim), sizes, dim)
     if isinstance(config, ExpertItemsConfig):
         return build_expert_items(config, sizes, dim)
-    if isinstance(config, HistoryItemsConfig):
-        return HistoryItems(config, sizes, dim)
-    if isinstance(config, StaticItemsConfig):
-        return StaticItems(config, sizes, dim)
-    return IdItems(config, sizes, dim)
+    return SIMPLE_ITEMS[type(config)](config, sizes, dim)
 
 
 def build_users(config: UsersConfig, sizes: Sizes, dim: int, input_scale: float) -> UserTower:
@@ -100,6 +134,8 @@ def build_users(config: UsersConfig, sizes: Sizes, dim: int, input_scale: float)
         return AugmentedUsers(config, build_users(config.inner, sizes, dim, input_scale), sizes, dim)
     if isinstance(config, PairUsersConfig):
         return PairUsers(config, sizes, dim)
+    if isinstance(config, RecurrentUsersConfig):
+        return RecurrentUsers(config, sizes, dim, input_scale)
     return SequenceUsers(config, dim, input_scale)
 
 
@@ -111,6 +147,8 @@ def build_head(config: HeadConfig, dim: int, branches: int) -> Head:
         return ClassBalancedHead(config)
     if isinstance(config, TwoStageHeadConfig):
         return TwoStageHead(config)
+    if isinstance(config, MixingHeadConfig):
+        return MixingHead(config)
     return SingleHead()
 
 
@@ -131,6 +169,9 @@ class Retrieval(Net):
     def begin_epoch(self, epoch: int, planned: int) -> None:
         self.head.begin_epoch(epoch, planned)
 
+    def fit_scales(self, values: Tensor, events: Tensor) -> None:
+        self.users.fit_scales(values, events)
+
     def item_vectors(self, items: ItemInputs) -> Tensor:
         vectors = self.items(items)  # [M, D]
         return torch.cat([vectors, items.log_trend[:, None]], dim=1) if self.config.trend.used else vectors
@@ -141,11 +182,12 @@ class Retrieval(Net):
         return torch.cat([x, self.tau.expand(len(x), 1)], dim=1) if self.config.trend.used else x
 
     def loss(self, batch: TrainBatch) -> Tensor:
-        vectors = self.items.training_vectors(batch.items)  # [M, W], W = D but for an item tower with two branches
-        own = vectors[:, : self.config.dim]  # [M, D]
+        own, vectors = self.items.training_vectors(batch.items)  # [M, D], [M, W], W = D but for towers of two branches
         x = self.users(batch.users, own, batch.target_rows, batch.target_positions)  # [T, D]
         ranking = self.head.loss(x, batch, lambda users, labels: self._losses(users, vectors, batch, labels))  # [T]
         mimicked = self.items.auxiliary_loss(batch, x.detach())
+        if self.config.reward is not None:
+            ranking = self.config.reward.weights(batch.values) * ranking
         return ranking.mean() + mimicked + self.users.auxiliary_loss(batch, own[batch.targets].detach())
 
     def _losses(self, x: Tensor, vectors: Tensor, batch: TrainBatch, labels: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -170,16 +212,30 @@ class Retrieval(Net):
         if self.config.loss == "full_softmax":
             scores = torch.addmm(offset[None, :], x, vectors.T)  # [T, C]
             return losses.full_softmax(scores, labels, blocked)
+        return self._sampled(x, vectors, offset, blocked, batch, labels)
+
+    def _sampled(
+        self,
+        x: Tensor,
+        vectors: Tensor,
+        offset: Tensor,
+        blocked: Tensor,
+        batch: TrainBatch,
+        labels: tuple[Tensor, ...],
+    ) -> tuple[Tensor, ...]:
+        """[T] each: :func:`models.losses.sampled_softmax` of what was drawn, or of the batch's own targets."""
         own = tuple((x * vectors[label]).sum(dim=1) + offset[label] for label in labels)  # each [T]
         # In-batch negatives are a sample too: the original targets, whatever the labelling. The targets of a rebalanced
         # labelling would follow another distribution than log Q.
-        negatives = batch.targets if self.config.loss == "in_batch_softmax" else batch.negatives  # [K]
+        in_batch = self.config.loss == "in_batch_softmax"
         log_q = batch.log_q[: batch.candidates]
-        times = torch.bincount(negatives, minlength=batch.candidates).log()  # [C] -inf where not drawn
-        drawn = torch.addmm((offset - log_q + times)[None, :], x, vectors.T)  # [T, C]
+        times = torch.bincount(batch.targets if in_batch else batch.negatives, minlength=batch.candidates)  # [C]
+        log_times = times.log().clamp(min=losses.NEVER)
+        drawn = torch.addmm((offset - log_q + log_times)[None, :], x, vectors.T)  # [T, C]
+        rows, true = torch.arange(len(x), device=x.device), torch.ones_like(blocked[:1, 0])
         return tuple(
             losses.sampled_softmax(
-                one - log_q[label], drawn, blocked.index_put((rows, label), torch.ones_like(blocked[:1, 0]))
+                one - log_q[label], drawn, blocked.index_put((rows, label), true) if in_batch else blocked
             )
             for one, label in zip(own, labels, strict=True)
         )

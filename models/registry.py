@@ -13,12 +13,16 @@ from models.cdn import (
     MemGenConfig,
     UnbalancedBalancedConfig,
 )
+from models.context import FeedbackConfig, FieldsConfig, SessionConfig
 from models.dat import AugmentedItemsConfig, AugmentedUsersConfig
 from models.head import ClassBalancedHeadConfig, SingleHeadConfig, TwoStageHeadConfig
 from models.ihm import HistoryItemsConfig
 from models.items import IdItemsConfig, StaticItemsConfig
-from models.net import HeadConfig, ItemsConfig, Retrieval, RetrievalConfig, TrendConfig
+from models.mixed import MixedItemsConfig, MixingHeadConfig
+from models.net import HeadConfig, ItemsConfig, Retrieval, RetrievalConfig, TrendConfig, build_items, build_users
 from models.pair import PairUsersConfig
+from models.rating import RatingNet
+from models.recurrent import HierarchicalCellConfig, RecurrentUsersConfig
 from models.sequence import SequenceUsersConfig
 
 IHM: Final = HistoryItemsConfig(ids=False)
@@ -55,6 +59,11 @@ def _dat(items: IdItemsConfig | StaticItemsConfig | HistoryItemsConfig, trend: T
     )
 
 
+def _recurrent(users: RecurrentUsersConfig) -> RetrievalConfig:
+    """Over item ids."""
+    return RetrievalConfig(items=IdItemsConfig(), users=users, loss="sampled_softmax")
+
+
 NETS: Final[dict[str, RetrievalConfig]] = {
     "two_tower": _two_tower(),
     "two_tower_class_balance": _two_tower(ClassBalancedHeadConfig()),
@@ -72,9 +81,24 @@ NETS: Final[dict[str, RetrievalConfig]] = {
     "ihm_sasrec": _sequential(IHM, SingleHeadConfig(), TREND),
     "ihm_cdn": _sequential(IHM, BilateralHeadConfig(), TREND),
     "ihm_dat": _dat(IHM, TREND),
+    "gru": _recurrent(RecurrentUsersConfig()),
+    "hrnn": _recurrent(RecurrentUsersConfig(session=SessionConfig())),
+    "hgru": _recurrent(RecurrentUsersConfig(session=SessionConfig(), cell=HierarchicalCellConfig())),
+    "hrnn_meta": RetrievalConfig(
+        items=MixedItemsConfig(),
+        users=RecurrentUsersConfig(
+            session=SessionConfig(), profile=FieldsConfig(), request=FieldsConfig(), feedback=FeedbackConfig()
+        ),
+        head=MixingHeadConfig(),
+        trend=TREND,
+        loss="sampled_softmax",
+    ),
 }
 
 
 def build_net(config: RetrievalConfig, sizes: Sizes) -> Net:
     """A freshly initialised net (from torch's global generator)."""
-    return Retrieval(config, sizes)
+    if config.loss != "squared_error":
+        return Retrieval(config, sizes)
+    items = build_items(config.items, sizes, config.dim)
+    return RatingNet(config.dim, items, build_users(config.users, sizes, config.dim, items.input_scale))

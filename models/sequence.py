@@ -40,6 +40,9 @@ class UserTower(nn.Module, ABC):
             positions: [T] how many entries of that row's history are known.
         """
 
+    def fit_scales(self, values: Tensor, events: Tensor) -> None:
+        """See :meth:`models.base.Net.fit_scales`; nothing but for towers that read values."""
+
     def auxiliary_loss(self, batch: TrainBatch, items: Tensor) -> Tensor:
         """Scalar that training adds to the loss; 0 but for towers with a loss of their own.
 

@@ -12,6 +12,7 @@ from assets.config import Settings
 from orchestration.home import QUIET, prepare_home
 from orchestration.live_cli import app as live_app
 from orchestration.options import Dataset, Models, settings_of
+from orchestration.study_cli import app as study_app
 
 if TYPE_CHECKING:  # importing the runner imports Dagster: `thaw --help` does without
     from orchestration.runner import Outcome
@@ -20,6 +21,7 @@ app = typer.Typer(
     help="Thaw keeps new and long-tail items retrievable.", no_args_is_help=True, pretty_exceptions_enable=False
 )
 app.add_typer(live_app)
+app.add_typer(study_app)
 
 
 @app.command()
@@ -106,13 +108,10 @@ def models() -> None:
 
 
 def _fail(settings: Settings, outcome: "Outcome", console: Console) -> NoReturn:
-    """Say which steps and checks failed, and where to look."""
-    for step, message in outcome.failed_steps.items():
-        console.print(f"[red]{step}[/]", soft_wrap=True)
-        console.print(message, markup=False, soft_wrap=True)
-    for check in outcome.failed_checks:
-        console.print(f"[red]check failed[/] {check}", soft_wrap=True)
-    console.print(f"Run {outcome.run_id} failed. Details: thaw ui --dataset {settings.dataset}", soft_wrap=True)
+    """Say which steps and checks failed, and where to look; end with exit code 1."""
+    from orchestration.summary import print_failure  # noqa: PLC0415
+
+    print_failure(settings, outcome, console)
     raise typer.Exit(1)
 
 

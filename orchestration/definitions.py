@@ -11,6 +11,7 @@ from assets.config import Settings, load_settings
 from assets.evaluation import assets as evaluation_assets
 from assets.evaluation import checks as evaluation_checks
 from assets.evaluation.sampled import assets as sampled_assets
+from assets.evaluation.studies import assets as test_study_assets
 from assets.ingestion import assets as ingestion_assets
 from assets.ingestion.landing import assets as landing_assets
 from assets.monitoring import assets as monitoring_assets
@@ -34,6 +35,7 @@ ASSETS = [
     *study_assets.ASSETS,
     *evaluation_assets.ASSETS,
     *sampled_assets.ASSETS,
+    *test_study_assets.ASSETS,
     *serving_assets.ASSETS,
     *monitoring_assets.ASSETS,
 ]

@@ -6,6 +6,7 @@ import dagster as dg
 
 from assets import keys
 from assets.config import Settings
+from assets.evaluation.studies import registry
 from assets.serving.servable import servable
 from assets.training.registry import MODELS, roster
 
@@ -24,19 +25,26 @@ INDEX_RECALL = dg.AssetCheckKey(dg.AssetKey(keys.ITEM_INDEX), keys.INDEX_RECALL)
 
 
 PER_MODEL = (keys.checkpoint, keys.ranks, keys.sampled)
-STUDIES = (keys.SWEEP, keys.GAMMA_SWEEP, keys.GATES)
+STUDIES = (
+    keys.SWEEP,
+    keys.GAMMA_SWEEP,
+    keys.GATES,
+    *(step.key for study in registry.STUDIES for step in study.steps),
+)
 
 
 def out_of_reach(settings: Settings) -> list[keys.Key]:
     """Keys that no run under these settings makes, whatever is selected.
 
-    Those of registered models that are not in the roster; under ``leave_one_out`` the sampled protocols, which need a
-    cutoff in time; under another split the leave-one-out table; the index where no model of the roster can serve. What
-    is made per partition of landed engagements is the landing sensor's.
+    Those of registered models that are not in the roster; under a split without a cutoff in time the sampled protocols,
+    which need one; under another split than ``leave_one_out`` its table; the index where no model of the roster can
+    serve. What is made per partition of landed engagements is the landing sensor's.
     """
     chosen = set(roster(settings))
     others = [key(model) for model in MODELS if model not in chosen for key in PER_MODEL]
-    split = _sampled() if settings.split.kind == "leave_one_out" else [keys.LEAVE_ONE_OUT]
+    split = [] if settings.split.cuts_in_time else _sampled()
+    if settings.split.kind != "leave_one_out":
+        split = [*split, keys.LEAVE_ONE_OUT]
     index = [] if any(map(servable, chosen)) else [keys.ITEM_INDEX]
     return [*others, *split, *index, *keys.PER_PARTITION]
 

@@ -124,13 +124,16 @@ def recommend(
     k: K = 10,
     new_only: Annotated[bool, typer.Option("--new-only", help="choose among new items alone")] = False,
     why: Annotated[bool, typer.Option("--why", help="name the nearest items of the user's history")] = False,
+    at: Annotated[str | None, typer.Option(help="ask as of an instant, e.g. 2024-05-01T18:00:00Z")] = None,
 ) -> None:
     """Show the best items for users, from the live index as it is now."""
+    from datetime import datetime
+
     from orchestration.answers import answer_table, user_title
 
     console = _console()
     with _asking(settings_of(dataset), console) as retriever:
-        answers = retriever.recommend(user, k, new_only, why)
+        answers = retriever.recommend(user, k, new_only, why, None if at is None else datetime.fromisoformat(at))
     for answer in answers:
         console.print(answer_table(answer.results, user_title(answer.user_id, answer.has_history), why))
 

@@ -100,7 +100,6 @@ def gather(settings: Settings) -> Results:
     infos = [read_info(storage, model) for model in models]
     means = read_seed_means(storage, infos)
     points = read_results(decay_table_path(storage), infos, "decay").rename(columns={"value": "ratio"})
-    by_time = settings.split.kind != "leave_one_out"
     return Results(
         dataset=storage.dataset,
         models=models,
@@ -112,9 +111,9 @@ def gather(settings: Settings) -> Results:
         comparisons=read_results(comparisons_path(storage), infos, "comparisons"),
         relative={model: points[points["model"] == model] for model in models},
         sampled=sampled_boards(read_sampled_means(storage, settings), settings.sampled, config.min_cases)
-        if by_time
+        if settings.split.cuts_in_time
         else (),
-        leave_one_out=None if by_time else build_leave_one_out(storage, settings),
+        leave_one_out=build_leave_one_out(storage, settings) if settings.split.kind == "leave_one_out" else None,
         published=_published(means, settings),
     )
 
@@ -153,11 +152,11 @@ def _origin(settings: Settings, command: str) -> Origin:
     first = settings.training.seed
     return Origin(
         command=command,
-        commit=_commit(),
+        commit=commit(),
         trained_at=sorted({manifest["git_revision"][:COMMIT_SHOWN] for manifest in manifests}),
         seeds=range(first, first + settings.training.seeds),
         split=split_words(settings.split),
-        facts=_facts(storage),
+        facts=facts(storage),
         timings=_timings(settings, models),
         unit_seconds=_unit_seconds(),
         unit=UNIT,
@@ -166,17 +165,21 @@ def _origin(settings: Settings, command: str) -> Origin:
 
 def split_words(split: SplitConfig) -> str:
     """The split in words."""
-    head = head_words(split)
-    if split.kind == "leave_one_out":
-        last = "latest" if split.held_out_by == "time" else "two random"
-        return f"leave-one-out: of every user's {last} engagements one tests and one validates; head: {head}"
-    cutoff = "median" if split.kind == DEFAULT_SPLIT else f"{split.quantile} quantile"
-    return (
-        f"everything before the {cutoff} of time trains; {split.windows} test windows by {split.cut_by}; head: {head}"
-    )
+    windows = f"{split.windows} test windows by {split.cut_by}"
+    last = "latest" if split.held_out_by == "time" else "two random"
+    words = {
+        "median_time": f"everything before the median of time trains; {windows}",
+        "quantile": f"everything before the {split.quantile} quantile of time trains; {windows}",
+        "fraction": f"the first {split.fraction:.0%} of the engagements train; test windows of one {split.frame} each",
+        "leave_one_out": f"leave-one-out: of every user's {last} engagements one tests and one validates",
+        "held_out_items": f"held-out items: {split.held_out_share:.0%} of all items, drawn uniformly with seed "
+        f"{split.held_out_seed}, are tested after training on the others",
+    }
+    return f"{words[split.kind]}; head: {head_words(split)}"
 
 
-def _facts(storage: Storage) -> list[tuple[str, str]]:
+def facts(storage: Storage) -> list[tuple[str, str]]:
+    """(words, value) of what a page says of a dataset, from its exported profile."""
     profile = storage.read_table("dataset_profile").set_index("name")["value"].to_dict()
     return [
         (words, f"{profile[name]:.1%}" if written == "%" else f"{profile[name]:,.0f}")
@@ -185,7 +188,7 @@ def _facts(storage: Storage) -> list[tuple[str, str]]:
     ]
 
 
-def _commit() -> str:
+def commit() -> str:
     """The commit, and whether the code was changed since."""
     command = ["git", "-C", str(PROJECT_ROOT), "status", "--porcelain", "--untracked-files=no", "--", "*.py", "*.sql"]
     try:

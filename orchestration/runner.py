@@ -1,9 +1,12 @@
 """Running the graph from the command line: in this process, on the persistent instance, with a summary at the end."""
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import dagster as dg
+from dagster._core.errors import DagsterExecutionInterruptedError
+from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 from rich.console import Console
 
 from assets.config import Settings
@@ -24,11 +27,19 @@ class Outcome:
     failed_steps: dict[str, str]
     failed_checks: list[str]
 
+    @property
+    def interrupted(self) -> bool:
+        """Whether somebody ended it: Dagster turns the signal into a failure of the step at work."""
+        return any(DagsterExecutionInterruptedError.__name__ in message for message in self.failed_steps.values())
 
-def run_graph(settings: Settings, selection: str | None, console: Console) -> Outcome:
+
+def run_graph(settings: Settings, selection: str | None, console: Console, partitions: Sequence[str] = ()) -> Outcome:
     """Materialize ``selection`` (Dagster's asset selection syntax; default: the whole roster graph).
 
     Of a selection, only what the settings make is run: no model that is not in the roster, no table of another split.
+
+    Args:
+        partitions: of what is selected, in their order; all of them, from the first to the last, in this one run.
 
     Raises:
         ValueError: when the selection holds no asset, or none that the settings make.
@@ -46,9 +57,16 @@ def run_graph(settings: Settings, selection: str | None, console: Console) -> Ou
             asset_selection=chosen,
             raise_on_error=False,
             run_config={"loggers": {"progress": {}}},
-            tags={**process_tags(), "thaw/dataset": settings.dataset},
+            tags={**process_tags(), "thaw/dataset": settings.dataset, **_range(partitions)},
         )
     return _outcome(result)
+
+
+def _range(partitions: Sequence[str]) -> dict[str, str]:
+    """Tags that say to Dagster which partitions a run is for."""
+    if not partitions:
+        return {}
+    return {ASSET_PARTITION_RANGE_START_TAG: partitions[0], ASSET_PARTITION_RANGE_END_TAG: partitions[-1]}
 
 
 def resolve(selection: str, definitions: dg.Definitions) -> list[dg.AssetKey]:

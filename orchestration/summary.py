@@ -13,6 +13,7 @@ from assets.monitoring.places import front_path
 from assets.quality.results import page_path
 from assets.storage import Storage
 from orchestration.home import open_instance
+from orchestration.runner import Outcome
 
 
 def print_summary(settings: Settings, materialized: Collection[str], console: Console) -> None:
@@ -25,6 +26,16 @@ def print_summary(settings: Settings, materialized: Collection[str], console: Co
             parts.append(index_lines(instance))
     for part in (*parts, next_steps(settings, settings.storage)):
         console.print(f"\n{part}", markup=False, soft_wrap=True)
+
+
+def print_failure(settings: Settings, outcome: Outcome, console: Console) -> None:
+    """Say which steps and checks failed, and where to look."""
+    for step, message in outcome.failed_steps.items():
+        console.print(f"[red]{step}[/]", soft_wrap=True)
+        console.print(message, markup=False, soft_wrap=True)
+    for check in outcome.failed_checks:
+        console.print(f"[red]check failed[/] {check}", soft_wrap=True)
+    console.print(f"Run {outcome.run_id} failed. Details: thaw ui --dataset {settings.dataset}", soft_wrap=True)
 
 
 def next_steps(settings: Settings, storage: Storage) -> str:

@@ -11,7 +11,7 @@ from assets.config import Protocol
 from assets.evaluation.board import Board
 from assets.evaluation.pairs import changes_markdown, pairs_markdown
 from assets.evaluation.protocol import of_protocol
-from assets.evaluation.report import REFERENCE, decay_table, lists_table
+from assets.evaluation.report import MOST_WINDOWS, REFERENCE, decay_table, lists_table
 from assets.evaluation.slices import COVERAGE, HIT_RATE, NDCG, NLL, NO_K, PERPLEXITY, TRAIN_FREQUENCY, Metric
 from assets.schema import ALL_WINDOWS, CaseSlice
 
@@ -201,7 +201,8 @@ def _lists(results: Results) -> str:
 def _decay(results: Results, page: Page) -> str:
     figures = [f"![{caption}]({file})" for caption, file in page.figures.items()]
     means, relative = _headline(results), {model: results.relative[model] for model in results.models}
-    if means.loc[means["window"] != ALL_WINDOWS, "window"].nunique() < 2:
+    windows = means.loc[means["window"] != ALL_WINDOWS, "window"].nunique()
+    if windows < 2:
         return ""
     tables = [
         decay_table(means, relative, metric, results.k, name)
@@ -210,6 +211,8 @@ def _decay(results: Results, page: Page) -> str:
         if ((means["slice"] == name.value) & (means["window"] != ALL_WINDOWS)).any()
     ]
     note = "In parentheses: the window over the first, with its 95 % interval over users; none where the first is 0."
+    if windows > MOST_WINDOWS:
+        note += f" {MOST_WINDOWS} of {windows} windows, evenly spread; the figures show all."
     return "\n\n".join([*figures, *tables, note])
 
 

@@ -50,8 +50,8 @@ def needed(storage: Storage, settings: Settings) -> Needed:
 
     The sampled protocols need a cutoff in time; the leave-one-out table needs its split.
     """
-    models, by_time = roster(settings), settings.split.kind != "leave_one_out"
-    version = _current_tables(storage, settings)
+    models, by_time = roster(settings), settings.split.cuts_in_time
+    version = current_tables(storage, settings)
     untrained = {model for model in models if version is None or not _is_trained(storage, settings, model, version)}
     unranked = {model for model in models if model in untrained or not _is_ranked(storage, settings, model)}
     unsampled = {
@@ -64,12 +64,18 @@ def needed(storage: Storage, settings: Settings) -> Needed:
         wanted += [keys.METRICS, keys.LEADERBOARD, keys.DECAY, keys.COMPARISONS]
     if by_time and (unsampled or not _holds(lambda: read_sampled_means(storage, settings))):
         wanted += [keys.SAMPLED_METRICS, keys.SAMPLED_TABLES]
-    if not by_time and (keys.METRICS in wanted or not leave_one_out_path(storage).exists()):
+    if _wants_leave_one_out(storage, settings, wanted):
         wanted.append(keys.LEAVE_ONE_OUT)
     return Needed(version is None, wanted)
 
 
-def _current_tables(storage: Storage, settings: Settings) -> str | None:
+def _wants_leave_one_out(storage: Storage, settings: Settings, wanted: list[keys.Key]) -> bool:
+    """Whether the split has that table and it is missing, or will rest on new metrics."""
+    held = settings.split.kind == "leave_one_out"
+    return held and (keys.METRICS in wanted or not leave_one_out_path(storage).exists())
+
+
+def current_tables(storage: Storage, settings: Settings) -> str | None:
     """Version of the exported tables; None where they are missing, damaged, or not of the raw tables and settings."""
     try:
         manifest = verify_tables(storage)

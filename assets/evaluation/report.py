@@ -12,6 +12,10 @@ from assets.evaluation.compare import Difference
 from assets.evaluation.files import RanksInfo
 from assets.evaluation.slices import COVERAGE, HIT_RATE, LOWER_IS_BETTER, NDCG, NO_K, PERPLEXITY, TRAIN_FREQUENCY
 from assets.schema import ALL_WINDOWS, CaseSlice
+from dashboards.spread import spread
+
+MOST_WINDOWS = 20
+"""Columns of a table of windows; the metrics hold every window."""
 
 REFERENCE = "decayed_popularity"
 """The floor that every model is tested against: the strongest of them on data with a moving catalog."""
@@ -197,7 +201,7 @@ def lists_table(metrics: pd.DataFrame) -> str:
     chosen = metrics[
         (metrics["slice"] == CaseSlice.OVERALL.value) & metrics["metric"].isin([COVERAGE, TRAIN_FREQUENCY])
     ]
-    windows = [*sorted(set(chosen["window"]) - {ALL_WINDOWS}, key=int), ALL_WINDOWS]
+    windows = [*spread(sorted(set(chosen["window"]) - {ALL_WINDOWS}, key=int), MOST_WINDOWS), ALL_WINDOWS]
     rows = []
     for model in chosen["model"].unique():
         for metric, digits in ((COVERAGE, ".3f"), (TRAIN_FREQUENCY, ".1f")):
@@ -221,6 +225,8 @@ def decay_table(
 ) -> str:
     """Markdown: a row per model, a column per window; each window's value and its share of the first window's.
 
+    Of more than :data:`MOST_WINDOWS` windows that many are shown, evenly spread.
+
     Args:
         metrics: metrics over seeds of one dataset and protocol.
         relative: per model, what :func:`assets.evaluation.compare.relative_to_first_window` returned.
@@ -232,7 +238,7 @@ def decay_table(
         & (metrics["slice"] == name.value)
         & (metrics["window"] != ALL_WINDOWS)
     ]
-    windows = sorted(chosen["window"].unique(), key=int)
+    windows = spread(sorted(chosen["window"].unique(), key=int), MOST_WINDOWS)
     values = {(row["model"], row["window"]): f"{row['value']:.3f}" for row in chosen.to_dict("records")}
     rows = []
     for model, frame in relative.items():

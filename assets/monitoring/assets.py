@@ -9,6 +9,7 @@ from assets import keys
 from assets.config import Settings
 from assets.monitoring.front import collect
 from assets.monitoring.places import front_path, summary_path
+from assets.schema import Columns
 from assets.storage import Storage, write_text
 from dashboards.pages import build_front_page
 
@@ -19,19 +20,26 @@ from dashboards.pages import build_front_page
     group_name=keys.MONITORING,
     kinds={"evidently", "html"},
     owners=[keys.OWNER],
-    description="Engagement drift: every test window against train time, one Evidently report each, on samples of "
-    "drift.sample_rows engagements per side. The pages open without a network.",
+    description="Engagement drift: every test window (of many, 50 evenly spread) against train time, one Evidently "
+    "report each, on samples of drift.sample_rows engagements per side. The pages open without a network.",
 )
 def engagement_drift(
     context: dg.AssetExecutionContext, storage: dg.ResourceParam[Storage], settings: dg.ResourceParam[Settings]
 ) -> dg.MaterializeResult:
     from tqdm import tqdm
 
-    from assets.monitoring.drift import remove_old_reports, score_board, write_drift_reports, write_summary
+    from assets.monitoring.drift import (
+        remove_old_reports,
+        reported_windows,
+        score_board,
+        write_drift_reports,
+        write_summary,
+    )
 
     started, drifts = time.perf_counter(), []
     reports = write_drift_reports(storage, settings)
-    for drift in tqdm(reports, total=settings.split.test_windows, desc="drift reports", unit="window"):
+    total = len(reported_windows(storage.read_table("interactions", [Columns.WINDOW])[Columns.WINDOW]))
+    for drift in tqdm(reports, total=total, desc="drift reports", unit="window"):
         drifted = int(drift.scores["drifted"].sum())
         context.log.info(f"window {drift.subject.window}: {drifted} of {len(drift.scores)} columns drifted")
         drifts.append(drift)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import pandas as pd
 
@@ -13,6 +14,10 @@ from assets.storage import Storage, write_parquet, write_text
 from dashboards.drift_features import category_feature, draw, engagement_features, train_side, window_side
 from dashboards.drift_page import DriftSubject
 from dashboards.engagement_drift import drift_report
+from dashboards.spread import spread
+
+MOST_REPORTS: Final = 50
+"""Test windows that a report is written of. Frames can be thousands, and a report takes a second and a megabyte."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +30,7 @@ class WindowDrift:
 
 
 def write_drift_reports(storage: Storage, settings: Settings) -> Iterator[WindowDrift]:
-    """Write the report of each test window with engagements, in order, yielding each as it is written.
+    """Write the reports of :func:`reported_windows`, in order, yielding each as it is written.
 
     Rows are drawn with ``settings.training.seed``; the reference is drawn once and the same for every window.
     """
@@ -37,19 +42,18 @@ def write_drift_reports(storage: Storage, settings: Settings) -> Iterator[Window
     rows, seed = settings.drift.sample_rows, settings.training.seed
     train = train_side(features)
     reference = draw(train, rows, seed)
-    windows = bounds[bounds[Columns.SPLIT] == Split.TEST].sort_values(Columns.WINDOW)
-    for bound in windows.to_dict("records"):
-        side = window_side(features, int(bound[Columns.WINDOW]))
+    tested = bounds[bounds[Columns.SPLIT] == Split.TEST]
+    windows = {int(bound[Columns.WINDOW]): bound for bound in tested.to_dict("records")}
+    for window in reported_windows(interactions[Columns.WINDOW]):
+        side = window_side(features, window)
         current = draw(side, rows, seed)
-        if current.empty:
-            continue
         subject = DriftSubject(
             dataset=storage.dataset,
-            window=int(bound[Columns.WINDOW]),
-            starts_at=bound[Columns.STARTS_AT],
-            ends_at=bound[Columns.ENDS_AT],
+            window=window,
+            starts_at=windows[window][Columns.STARTS_AT],
+            ends_at=windows[window][Columns.ENDS_AT],
             reference_starts_at=bounds[Columns.STARTS_AT].min(),
-            cutoff=windows[Columns.STARTS_AT].min(),
+            cutoff=tested[Columns.STARTS_AT].min(),
             reference_rows=len(reference),
             reference_total=len(train),
             current_rows=len(current),
@@ -60,6 +64,14 @@ def write_drift_reports(storage: Storage, settings: Settings) -> Iterator[Window
         report = drift_report(reference, current, subject)
         path = write_text(report_path(storage, subject.window), report.html)
         yield WindowDrift(path, subject, report.scores)
+
+
+def reported_windows(windows: pd.Series) -> list[int]:
+    """The test windows among the engagements' (missing in train), in order.
+
+    Of more than :data:`MOST_REPORTS`, that many, evenly spread, the first and the last among them.
+    """
+    return spread(sorted(map(int, windows.dropna().unique())), MOST_REPORTS)
 
 
 def remove_old_reports(storage: Storage, drifts: list[WindowDrift]) -> None:

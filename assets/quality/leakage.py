@@ -51,15 +51,22 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "times_as_recorded",
-        "every engagement lies where its source puts it; of leave_one_out, the held-out ones at midnights after train",
+        "every engagement lies where its source puts it; the held-out ones at midnights after train",
         "interactions",
         timeline_rules.rows_at_wrong_times,
     ),
     Rule(
-        "left_out_by_rule",
-        "leave_one_out tests one engagement of each user with three or more, validates on one and trains on the rest",
+        "held_out_by_rule",
+        "leave_one_out tests one engagement of each user with three or more, validates on one and trains on the rest; "
+        "held_out_items tests every engagement on the items that it draws and none on another",
         "interactions",
-        timeline_rules.rows_not_left_out_by_rule,
+        timeline_rules.rows_not_held_out_by_rule,
+    ),
+    Rule(
+        "frames_of_one_length",
+        "fraction tests in frames of one length that follow each other from the cutoff to the last engagement",
+        "split_bounds",
+        timeline_rules.frames_of_wrong_length,
     ),
     Rule("one_split_per_row", "no source row is both in train and in test", "interactions", rules.rows_in_two_splits),
     Rule(
@@ -89,7 +96,8 @@ RULES: tuple[Rule, ...] = (
     Rule("slice_of_train_count", "an item's slice follows from its train count", "items", rules.items_in_wrong_slice),
     Rule(
         "available_when_first_seen",
-        "an item is available from its creation or its first engagement, whichever is earlier",
+        "an item is available from its creation or its first engagement, whichever is earlier, and one that "
+        "held_out_items holds out from the cutoff on",
         "items",
         rules.items_with_wrong_availability,
     ),

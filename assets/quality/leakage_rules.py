@@ -119,10 +119,16 @@ def _most_frequent(tables: SplitTables, counts: pd.Series) -> pd.Series:
 
 
 def items_with_wrong_availability(tables: SplitTables) -> pd.DataFrame:
-    """Items whose first engagement, or the earlier of it and the creation time, is not what the table says."""
+    """Items whose first engagement, or the earlier of it and the creation time, is not what the table says.
+
+    The creation time of an item that held_out_items holds out does not count.
+    """
     items = tables.items
     first = items[Columns.ITEM].map(tables.interactions.groupby(Columns.ITEM)[Columns.TIMESTAMP].min())
-    available = pd.concat([items[Columns.CREATED_AT], first], axis=1).min(axis=1)
+    created = items[Columns.CREATED_AT]
+    if tables.split.kind == "held_out_items":
+        created = created.mask(first >= tables.cutoff)
+    available = pd.concat([created, first], axis=1).min(axis=1)
     wrong = ~(_same(items[Columns.FIRST_ENGAGED_AT], first) & _same(items[Columns.AVAILABLE_AT], available))
     return items.assign(expected_first=first, expected_available=available)[wrong]
 

@@ -28,6 +28,7 @@ from assets.quality.vocabulary import (
     timeline_instant,
     true,
     unique,
+    window,
 )
 from assets.schema import Columns, ItemSlice, Split
 from assets.storage import Storage
@@ -43,9 +44,9 @@ class Suite:
 
 def _engagements(limits: Limits) -> list[Expectation]:
     """What raw and exported interactions share."""
-    finite = sys.float_info.max
+    finite, windows = sys.float_info.max, limits.windows or 1
     return [
-        rows(2 * limits.windows, f"rows enough for a train half and {limits.windows} windows"),
+        rows(2 * windows, f"rows enough for a train half and {windows} windows"),
         *identifier(Columns.USER),
         *identifier(Columns.ITEM),
         present(Columns.TIMESTAMP),
@@ -102,12 +103,7 @@ def interactions(limits: Limits) -> list[Expectation]:
         gxe.ExpectColumnDistinctValuesToContainSet(
             column=Columns.SPLIT, value_set=[split.value for split in Split], description="every split has engagements"
         ),
-        gxe.ExpectColumnValuesToBeBetween(
-            column=Columns.WINDOW,
-            min_value=0,
-            max_value=limits.windows - 1,
-            description=f"window is one of 0 to {limits.windows - 1}",
-        ),
+        window(limits),
         gxe.ExpectColumnValuesToNotBeNull(
             column=Columns.WINDOW, row_condition=in_test, description="every test engagement has a window"
         ),
@@ -121,22 +117,40 @@ def interactions(limits: Limits) -> list[Expectation]:
 
 def split_bounds(limits: Limits) -> list[Expectation]:
     return [
-        gxe.ExpectTableRowCountToEqual(
-            value=limits.windows + 2, description=f"train, validation and {limits.windows} windows"
-        ),
+        *_number_of_bounds(limits),
         *label(Columns.SPLIT, Split),
         present(Columns.STARTS_AT),
         present(Columns.ENDS_AT),
         gxe.ExpectColumnPairValuesAToBeGreaterThanB(
             column_A=Columns.ENDS_AT, column_B=Columns.STARTS_AT, description="every interval ends after it starts"
         ),
+        gxe.ExpectColumnPairValuesToBeEqual(
+            column_A="engagements", column_B=frames.RECOUNTED, description="engagements are those labelled so"
+        ),
+    ]
+
+
+def _number_of_bounds(limits: Limits) -> list[Expectation]:
+    """How many bounds there are, and which may be empty: frames follow each other whether or not anything happens."""
+    if limits.windows is None:
+        before = Column(Columns.SPLIT) != Split.TEST.value
+        return [
+            rows(3, "train, validation and a frame"),
+            gxe.ExpectColumnValuesToBeBetween(
+                column="engagements",
+                min_value=1,
+                row_condition=before,
+                description="train and validation are not empty",
+            ),
+        ]
+    return [
+        gxe.ExpectTableRowCountToEqual(
+            value=limits.windows + 2, description=f"train, validation and {limits.windows} windows"
+        ),
         gxe.ExpectColumnValuesToBeBetween(
             column="engagements",
             min_value=1,
             description="no split or window is empty (if a window is: fewer windows, or split.cut_by: count)",
-        ),
-        gxe.ExpectColumnPairValuesToBeEqual(
-            column_A="engagements", column_B=frames.RECOUNTED, description="engagements are those labelled so"
         ),
     ]
 
@@ -172,9 +186,8 @@ def test_cases(limits: Limits) -> list[Expectation]:
         *identifier(Columns.ITEM),
         unique(Columns.SOURCE_ROW),
         *timeline_instant(Columns.TIMESTAMP, limits),
-        gxe.ExpectColumnValuesToBeInSet(
-            column=Columns.WINDOW, value_set=list(range(limits.windows)), description="window is one of the split's"
-        ),
+        present(Columns.WINDOW),
+        window(limits),
         *label(Columns.SLICE, ItemSlice),
         present(Columns.REFRESH_AT),
         *count(Columns.ENGAGEMENTS_SEEN),

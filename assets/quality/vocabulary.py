@@ -10,7 +10,8 @@ from great_expectations.expectations.metadata_types import FailureSeverity
 
 from assets.config import SplitConfig
 from assets.quality import frames
-from assets.schema import ItemSlice, Split
+from assets.quality.timeline_rules import DAY, MIDNIGHTS
+from assets.schema import Columns, ItemSlice, Split
 
 EARLIEST = pd.Timestamp("1971-01-01")
 """Engagements before it are parsing mistakes: zeros, and seconds read as milliseconds (which land in January 1970)."""
@@ -25,19 +26,20 @@ class Limits:
     Attributes:
         now: no source may name a later time.
         timeline_end: no engagement of the timeline that is split may be later.
-        windows: of test time.
+        windows: of test time; None where the data decide how many, and may leave some empty.
         history_length: entries kept per history.
     """
 
     now: pd.Timestamp
     timeline_end: pd.Timestamp
-    windows: int
+    windows: int | None
     history_length: int
 
     @classmethod
     def of(cls, split: SplitConfig, now: pd.Timestamp) -> Self:
-        """Limits at ``now``: leave_one_out tests at the second midnight after the last day of train."""
-        timeline_end = now.floor("D") + pd.Timedelta(2, "D") if split.kind == "leave_one_out" else now
+        """Limits at ``now``: what is held out is tested at a midnight after the last day of train."""
+        held_out = MIDNIGHTS.get(split.kind)
+        timeline_end = now.floor("D") + max(held_out.values()) * DAY if held_out else now
         return cls(now, timeline_end, split.test_windows, split.history_length)
 
 
@@ -86,6 +88,12 @@ def count(column: str) -> list[Expectation]:
         present(column),
         gxe.ExpectColumnValuesToBeBetween(column=column, min_value=0, description=f"{column} is a count"),
     ]
+
+
+def window(limits: Limits) -> Expectation:
+    last = None if limits.windows is None else limits.windows - 1
+    words = "window is 0 or more" if last is None else f"window is one of 0 to {last}"
+    return gxe.ExpectColumnValuesToBeBetween(column=Columns.WINDOW, min_value=0, max_value=last, description=words)
 
 
 def label(column: str, values: type[Split] | type[ItemSlice]) -> list[Expectation]:

@@ -96,7 +96,7 @@ def _example(opened: "OpenGeneration") -> str:
     from assets.serving.snapshot import example_search, user_sample
 
     with opened.store.read() as reader:
-        sample, index = user_sample(reader, opened.model, 1), load_index(reader, opened.generation)
+        sample, index = user_sample(reader, opened.model, 1, wall_clock()), load_index(reader, opened.generation)
         found = index.search(sample.vectors, K, sample.seen)
         return example_search(reader, sample, found.ids[0], found.scores[0])
 

@@ -4,6 +4,7 @@ import dagster as dg
 
 from assets import keys
 from assets.config import Settings
+from assets.instants import wall_clock
 from assets.serving.live.checks import CHECKS as LIVE_CHECKS
 from assets.storage import Storage
 
@@ -22,7 +23,7 @@ def index_recall(storage: dg.ResourceParam[Storage], settings: dg.ResourceParam[
     from assets.serving.live.maintain import measure_index
 
     with open_generation(storage) as opened:
-        measured, _, _ = measure_index(opened, settings.index.queries)
+        measured, _, _ = measure_index(opened, settings.index.queries, wall_clock())
     return _verdict(measured.recall, measured.queries, settings, {**measured.as_dict()})
 
 

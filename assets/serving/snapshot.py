@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from assets.serving.live.embedder import seen, user_vectors
 from assets.serving.live.items import item_details
 from assets.serving.live.model import LiveModel
+from assets.serving.live.requests import request_instant
 from assets.serving.store.interface import Reader, Table
-from assets.serving.store.records import ENTRY, id_keys, numbers_of, unpack_runs
+from assets.serving.store.records import USER_ENTRY, id_keys, numbers_of, unpack_runs
 
 Float = NDArray[np.float32]
 LATEST_TITLES: Final = 10
@@ -38,15 +39,19 @@ class UserSample:
         return UserSample(self.user_ids[part], self.vectors[part], self.seen[part])
 
 
-def user_sample(reader: Reader, model: LiveModel, count: int) -> UserSample:
+def user_sample(reader: Reader, model: LiveModel, count: int, now: int) -> UserSample:
     """Up to ``count`` users who engaged with something, drawn uniformly, in random order.
 
     The draw depends on the model's seed and on who the users are.
+
+    Args:
+        now: when they ask: wall clock, microseconds.
     """
     known = [key for key, _ in reader.scan(Table.SEEN) if not key.startswith(DIGEST_KEY)]
     drawn = np.random.default_rng(model.seed).permutation(len(known))[:count]
     users = [known[row].decode() for row in drawn.tolist()]
-    return UserSample(users, user_vectors(reader, model, users), seen(reader, users))
+    vectors = user_vectors(reader, model, users, request_instant(reader, now))
+    return UserSample(users, vectors, seen(reader, users))
 
 
 def example_search(reader: Reader, sample: UserSample, found: Sequence[str | None], scores: Float) -> str:
@@ -56,7 +61,7 @@ def example_search(reader: Reader, sample: UserSample, found: Sequence[str | Non
         found: [k] ids that the index returned, best first, ``None`` behind.
         scores: [k] their scores.
     """
-    entries, _ = unpack_runs(reader.get_many(Table.USER_HISTORIES, id_keys(sample.user_ids[:1])), ENTRY)
+    entries, _ = unpack_runs(reader.get_many(Table.USER_HISTORIES, id_keys(sample.user_ids[:1])), USER_ENTRY)
     latest = _titles_of_numbers(reader, entries["id"][::-1][:LATEST_TITLES].astype(np.int64))
     kept = [(item, score) for item, score in zip(found, scores, strict=True) if item is not None]
     titles = _titles(reader, [item for item, _ in kept])

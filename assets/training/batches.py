@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from assets.stream import PADDING, Catalog, EngagementStream, Int, Time
+from assets.training.chances import Chances
 from assets.training.encoding import Universe
-from assets.training.negatives import draw, frequencies, inverse_frequency, rebalanced
+from assets.training.item_times import ItemTimes
+from assets.training.negatives import inverse_frequency, rebalanced
 from assets.training.refresh import ItemHistories, Refresher
 from models.base import Features, TrainBatch, UserInputs
 
@@ -60,14 +62,22 @@ class TimedTargets:
     positions: Int
 
     @classmethod
-    def build(cls, stream: EngagementStream, catalog: Catalog, length: int, batch_size: int) -> Self:
-        """Group every engagement of ``stream`` that can be a target.
+    def build(
+        cls,
+        stream: EngagementStream,
+        catalog: Catalog,
+        length: int,
+        batch_size: int,
+        since: np.datetime64 | None = None,
+    ) -> Self:
+        """Group every engagement of ``stream`` that can be a target, those before ``since`` left out.
 
         Raises:
             ValueError: when there is none.
         """
         days = stream.timestamps.astype("datetime64[D]").astype("datetime64[us]")
         kept = np.flatnonzero(_is_target(stream, catalog, days))
+        kept = kept[kept >= len(stream) - len(stream.since(since))]
         if not len(kept):
             raise ValueError("no engagement is on an item that existed at the start of its day: nothing to train on")
         group = _groups(days[kept], batch_size)
@@ -146,6 +156,7 @@ class TimedBatches:
         history_length: int,
         batch_size: int,
         seed: int,
+        since: np.datetime64 | None = None,
     ) -> None:
         self.known = known
         self.catalog = catalog
@@ -153,10 +164,14 @@ class TimedBatches:
         self.universe: Universe = refresher.universe
         self.draws = draws
         self.reads_users = history_length > 0
-        self.groups = TimedTargets.build(known, catalog, max(1, history_length), batch_size)
+        self.groups = TimedTargets.build(known, catalog, max(1, history_length), batch_size, since)
         self.item_histories = ItemHistories.build(known, self.universe.history_user_ids)
-        self.train_counts = np.bincount(known.items, minlength=known.n_items)
+        self.train_counts = np.bincount(known.since(since).items, minlength=known.n_items)
         self.generator = torch.Generator().manual_seed(seed)
+        self.times = None if draws.kind == "none" else ItemTimes.build(known)
+        self.chances = None
+        if self.times is not None and draws.kind in {"shared", "each"}:
+            self.chances = Chances(known, catalog, self.times, self.groups.refreshes, draws.power)
 
     def __len__(self) -> int:
         return len(self.groups)
@@ -173,24 +188,26 @@ class TimedBatches:
         chosen = np.arange(data.offsets[windows[0]], data.offsets[windows[-1] + 1])
         engagements = data.targets[chosen]  # [T] positions in the stream
         targets = stream.items[engagements]  # [T] universe rows
-        history = self._history(windows)  # [B, L] universe rows
+        places = self._places(windows)  # [B, L] positions in the stream
+        history = _gather(stream.items, places, PADDING)  # [B, L] universe rows
         known = stream.before(instant)
-        available = self.catalog.rows_at(instant)
-        chances = self._chances(known, available)
-        negatives = self._negatives(available, chances, targets)
-        rows, candidates = self._rows(available, targets, negatives, history)
+        negatives = np.zeros(0, np.int64) if self.chances is None else self._negatives(self.chances, instant, targets)
+        rows, candidates = self._rows(instant, targets, negatives, history)
         column = np.full(stream.n_items, PADDING, np.int64)
         column[rows] = np.arange(len(rows))
         seen = self._seen(engagements, column, candidates)
         users = torch.from_numpy(stream.users[stream.by_user[data.starts[windows]]])  # [B] universe rows
         train_counts = self.train_counts[targets]
         return TrainBatch(
-            items=self.refresher.inputs(rows, known, instant, self.item_histories),
+            items=self.refresher.inputs(rows, known, instant, self.item_histories, self.times),
             candidates=candidates,
             users=UserInputs(
                 ids=self.universe.user_ids[users],
                 features=_take(self.universe.user_features, users),
                 history=torch.from_numpy(np.where(history == PADDING, PADDING, column[history])),
+                times=torch.from_numpy(self._times(windows, places)),
+                values=torch.from_numpy(_gather(stream.values, places, np.float32("nan"))),
+                events=torch.from_numpy(self._events(places)),
                 lengths=torch.from_numpy(data.lengths[windows] * self.reads_users),
             ),
             target_rows=torch.from_numpy(
@@ -198,43 +215,51 @@ class TimedBatches:
             ),
             target_positions=torch.from_numpy(data.positions[chosen] * self.reads_users),
             targets=torch.from_numpy(column[targets]),
+            values=torch.from_numpy(stream.values[engagements]),
             seen_targets=torch.from_numpy(seen[0]),
             seen_items=torch.from_numpy(seen[1]),
             negatives=torch.from_numpy(column[negatives]),
-            log_q=self._log_q(available, chances, rows),
+            log_q=self._log_q(instant, rows),
             rebalanced=rebalanced(train_counts, self.draws.tail_max_count, self.generator),
             reversed=inverse_frequency(train_counts, self.generator),
         )
 
-    def _history(self, windows: Int) -> Int:
-        """[B, L] universe rows of items, :data:`PADDING` behind; L is the longest of these windows."""
+    def _places(self, windows: Int) -> Int:
+        """[B, L] positions in the stream, :data:`PADDING` behind; L is the longest of these windows."""
         lengths = self.groups.lengths[windows] if self.reads_users else np.zeros(len(windows), np.int64)
         slots = np.arange(lengths.max(initial=0))
         filled = slots < lengths[:, None]
         inside = np.where(filled, self.groups.starts[windows][:, None] + slots, 0)
-        return np.where(filled, self.known.items[self.known.by_user[inside]], PADDING)
+        return np.where(filled, self.known.by_user[inside], PADDING)
 
-    def _chances(self, known: EngagementStream, available: Int) -> NDArray[np.float64]:
-        """[A] probability of each available item as a negative; [0] where none is drawn."""
-        if self.draws.kind in {"none", "targets"}:
-            return np.zeros(0)
-        counts = np.bincount(known.items, minlength=known.n_items)
-        return frequencies(counts[available], self.draws.power)
+    def _times(self, windows: Int, places: Int) -> Int:
+        """[B, L + 1] microseconds: of the entries, and behind them of each window's last target."""
+        data, instants = self.groups, self.known.timestamps
+        times = np.zeros((len(places), places.shape[1] + 1), np.int64)
+        times[:, :-1] = instants[places].astype("datetime64[us]").astype(np.int64)  # of padding: anything
+        last = data.targets[data.offsets[windows + 1] - 1]  # a window's targets are in order of time
+        request = instants[last].astype("datetime64[us]").astype(np.int64)
+        times[np.arange(len(places)), data.lengths[windows] * self.reads_users] = request
+        return times
 
-    def _negatives(self, available: Int, chances: NDArray[np.float64], targets: Int) -> Int:
+    def _events(self, places: Int) -> Int:
+        """[B, L] dense ids of event types, :data:`PADDING` behind."""
+        return np.where(places == PADDING, PADDING, self.universe.event_ids[self.known.events[places]])
+
+    def _negatives(self, chances: Chances, instant: np.datetime64, targets: Int) -> Int:
         """[K] universe rows."""
-        if not len(chances):
-            return np.zeros(0, np.int64)
-        number = self.draws.count if self.draws.kind == "shared" else len(targets)
-        drawn = available[draw(chances, number, self.generator)]
-        if self.draws.kind == "each":  # collision rule: the next item of the catalog, cyclically
+        each = self.draws.kind == "each"
+        drawn = chances.draw(instant, len(targets) if each else self.draws.count, self.generator)
+        if each:  # collision rule: the next item of the catalog, cyclically
+            available = self.catalog.rows_at(instant)
             following = available[(np.searchsorted(available, drawn) + 1) % len(available)]
             return np.where(drawn == targets, following, drawn)
         return drawn
 
-    def _rows(self, available: Int, targets: Int, negatives: Int, history: Int) -> tuple[Int, int]:
+    def _rows(self, instant: np.datetime64, targets: Int, negatives: Int, history: Int) -> tuple[Int, int]:
         """[M] universe rows that the batch needs, candidates first, and how many of them are candidates."""
-        candidates = available if self.draws.kind == "none" else np.unique(np.concatenate([targets, negatives]))
+        everything = self.draws.kind == "none"
+        candidates = self.catalog.rows_at(instant) if everything else np.unique(np.concatenate([targets, negatives]))
         others = np.setdiff1d(history[history != PADDING], candidates)
         return np.concatenate([candidates, others]), len(candidates)
 
@@ -243,17 +268,19 @@ class TimedBatches:
         inside = (column[item] >= 0) & (column[item] < candidates)
         return row[inside], column[item[inside]]
 
-    def _log_q(self, available: Int, chances: NDArray[np.float64], rows: Int) -> Tensor:
+    def _log_q(self, instant: np.datetime64, rows: Int) -> Tensor:
         """[M]; in-batch negatives are drawn by how often an item is a target."""
         if self.draws.kind == "none":
             return torch.zeros(0)
-        if self.draws.kind == "targets":
+        if self.chances is None:
             share = self.train_counts / self.train_counts.sum()
             return torch.from_numpy(np.log(np.maximum(share, 1.0 / self.train_counts.sum()))[rows]).float()
-        table = np.zeros(self.known.n_items)
-        table[available] = chances
-        with np.errstate(divide="ignore"):  # an item of a history that is not on the catalog yet is no candidate
-            return torch.from_numpy(np.log(table[rows])).float()
+        return torch.from_numpy(self.chances.log_probabilities(instant, rows)).float()
+
+
+def _gather(values: NDArray[Any], places: Int, behind: Any) -> NDArray[Any]:
+    """``values`` at ``places`` [B, L], ``behind`` where those are :data:`PADDING`."""
+    return np.where(places == PADDING, behind, values[places])
 
 
 def _take(features: Features, rows: Tensor) -> Features:

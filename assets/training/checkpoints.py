@@ -35,7 +35,7 @@ if TYPE_CHECKING:  # training needs Lightning, which takes seconds to import; lo
     from assets.training.train import Trained
 
 MANIFEST: Final = "manifest.json"
-FORMAT: Final = 1
+FORMAT: Final = 2
 LIBRARIES: Final = ("torch", "lightning", "numpy", "pandas", "safetensors")
 
 
@@ -167,6 +167,17 @@ def load_recommender(storage: Storage, model: str, seed: int, tables: DatasetTab
     return (
         load_counting(manifest) if manifest["kind"] == "counting" else _over_tables(load_net(folder, manifest), tables)
     )
+
+
+def recommender_of(trained: "Trained", tables: DatasetTables) -> Recommender:
+    """What :func:`load_recommender` would give of a checkpoint of ``trained``, without one."""
+    if trained.encodings is None or trained.weights is None:
+        return load_counting({"config": trained.config, "bounds": trained.bounds})
+    config = FitPreset(**trained.config)
+    net = build_net(config.net, trained.encodings.sizes)
+    net.load_state_dict(trained.weights)
+    until = np.datetime64(trained.bounds["cutoff"], "us")
+    return _over_tables(LoadedNet(net, trained.encodings, config, until), tables)
 
 
 def load_counting(manifest: Mapping[str, Any]) -> CountingRecommender:

@@ -29,6 +29,7 @@ class Encodings:
         history_users: ids of qualified users.
         user_features: feature name -> known values.
         item_features: feature name -> known values.
+        event_types: known types of engagements.
     """
 
     users: IdMap
@@ -36,6 +37,7 @@ class Encodings:
     history_users: IdMap
     user_features: Mapping[str, IdMap]
     item_features: Mapping[str, IdMap]
+    event_types: IdMap
 
     @classmethod
     def fit(cls, tables: DatasetTables, known: EngagementStream, qualified_user_min: int) -> Self:
@@ -52,6 +54,7 @@ class Encodings:
             history_users=IdMap.fit(tables.users.iloc[np.flatnonzero(qualified)][Columns.USER]),
             user_features=_vocabularies(users, USER_COLUMNS),
             item_features=_vocabularies(items, ITEM_COLUMNS),
+            event_types=IdMap.fit(np.array(known.event_types, dtype=object)[np.unique(known.events)]),
         )
 
     @property
@@ -62,6 +65,7 @@ class Encodings:
             history_users=self.history_users.size,
             user_features={name: values.size for name, values in self.user_features.items()},
             item_features={name: values.size for name, values in self.item_features.items()},
+            event_types=self.event_types.size,
         )
 
     @property
@@ -71,6 +75,7 @@ class Encodings:
             "users": self.users,
             "items": self.items,
             "history_users": self.history_users,
+            "event_types": self.event_types,
             **{f"user_feature-{name}": values for name, values in self.user_features.items()},
             **{f"item_feature-{name}": values for name, values in self.item_features.items()},
         }
@@ -84,6 +89,7 @@ class Encodings:
             history_users=maps["history_users"],
             user_features=_with_prefix(maps, "user_feature-"),
             item_features=_with_prefix(maps, "item_feature-"),
+            event_types=maps["event_types"],
         )
 
 
@@ -118,6 +124,7 @@ class Universe:
         history_user_ids: [U] dense ids among the qualified users, OOV for the others.
         user_features: name -> [U, S] value ids.
         item_features: name -> [N, S] value ids; an item without an id still has its features.
+        event_ids: [V] dense ids of the stream's event types, by code.
     """
 
     user_ids: Tensor
@@ -125,6 +132,7 @@ class Universe:
     history_user_ids: Int
     user_features: Features
     item_features: Features
+    event_ids: Int
 
     @classmethod
     def encode(cls, encodings: Encodings, tables: DatasetTables) -> Self:
@@ -140,6 +148,7 @@ class Universe:
             history_user_ids=encodings.history_users.encode(users[Columns.USER]),
             user_features=_encode_features(users, encodings.user_features, "users"),
             item_features=_encode_features(items, encodings.item_features, "items"),
+            event_ids=encodings.event_types.encode(tables.stream.event_types),
         )
 
 

@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.utils import deterministic
 
 from assets.training.batches import BatchSource
+from assets.training.optimizers import build_optimizer
 from assets.training.presets import FitPreset
 from models.base import Movable, Net
 
@@ -105,9 +106,7 @@ class _Module(lightning.LightningModule):
 
     def configure_optimizers(self) -> Any:
         preset = self.preset
-        optimizer = torch.optim.AdamW(
-            self.net.parameters(), lr=preset.learning_rate, weight_decay=preset.weight_decay, fused=True
-        )
+        optimizer = build_optimizer(self.net, preset)
         # Per epoch and by the planned number of epochs, so that a refit of fewer epochs repeats the same steps.
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: 1 - epoch / preset.max_epochs)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "epoch"}}

@@ -1,5 +1,8 @@
 """Draws of training batches, with their distributions stated: negatives, and rebalanced samples of the targets."""
 
+from dataclasses import dataclass
+from typing import Self
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -14,8 +17,60 @@ def frequencies(counts: NDArray[np.float64] | Int, power: float) -> NDArray[np.f
     return weights / weights.sum()
 
 
+@dataclass(frozen=True)
+class AliasTable:
+    """Walker's alias method (1974; HRNN-meta section 3.1): draws from N items at a constant cost each.
+
+    A draw chooses one of N columns uniformly; it is the column's own item with probability ``keep``, else its alias.
+
+    Attributes:
+        keep: [N] float64 in [0, 1].
+        alias: [N] item that fills the rest of a column.
+    """
+
+    keep: NDArray[np.float64]
+    alias: Int
+
+    @classmethod
+    def build(cls, probabilities: NDArray[np.float64]) -> Self:
+        """The table of ``probabilities`` [N], which need not sum to 1; an item without any is never drawn.
+
+        With weights p N, items below 1 leave a deficit in their column and items above 1 have a surplus. Laid end to
+        end, deficits and surpluses cover the same line [0, total): a deficit is filled by the item on whose surplus it
+        begins. The last deficit that an item fills may reach beyond its surplus; what its own column then lacks comes
+        from the item with the next surplus, and so on: the sweep of Hübschle-Schneider and Sanders (2019), whose two
+        pointers are two binary searches here.
+
+        Raises:
+            ValueError: when no item has a probability, or one has a negative or unknown one.
+        """
+        if not (probabilities >= 0).all() or not probabilities.sum() > 0:
+            raise ValueError("draws need probabilities that are known, not negative, and not all zero")
+        weights = probabilities * (len(probabilities) / probabilities.sum())  # [N]
+        above = weights >= 1
+        above[weights.argmax()] = True  # rounding may leave the largest of equal weights just below 1
+        light, heavy = np.flatnonzero(~above), np.flatnonzero(above)
+        filled = np.concatenate([[0.0], np.cumsum(1 - weights[light])])  # deficit before each light item, and of all
+        given = np.cumsum(np.maximum(weights[heavy] - 1, 0))  # surplus of each heavy item and those before it
+        last = len(heavy) - 1
+        keep, alias = weights.copy(), np.arange(len(weights))
+        alias[light] = heavy[np.searchsorted(given, filled[:-1], side="right").clip(max=last)]
+        # The deficit that is filled once a heavy item's surplus is gone: beyond it by what its own column then lacks.
+        reached = filled[np.searchsorted(filled, given).clip(max=len(light))]
+        keep[heavy] = (1 + given - reached).clip(0, 1)
+        keep[heavy[last]] = 1.0  # nothing is left to fill but rounding
+        alias[heavy[:-1]] = heavy[1:]
+        return cls(keep, alias)
+
+    def draw(self, count: int, generator: torch.Generator) -> Int:
+        """[count] draws with replacement."""
+        column = torch.randint(len(self.keep), (count,), generator=generator).numpy()
+        uniform = torch.rand(count, generator=generator, dtype=torch.float64).numpy()
+        return np.where(uniform < self.keep[column], column, self.alias[column])
+
+
 def draw(probabilities: NDArray[np.float64], count: int, generator: torch.Generator) -> Int:
-    """[count] draws with replacement."""
+    """[count] draws with replacement, where as many are drawn as there are probabilities: a table would not pay."""
     cumulative = np.cumsum(probabilities)
     uniform = torch.rand(count, generator=generator, dtype=torch.float64).numpy() * cumulative[-1]
     return np.minimum(np.searchsorted(cumulative, uniform, side="right"), len(probabilities) - 1)

@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError
 
 from assets.config import ConfigError, StrictModel, TrainingConfig
 from assets.training.counting import CountAll, CountDecayed, CountRecent
+from assets.training.optimizers import OptimizerKind
 from assets.training.refresh import TrendPreset
 from assets.training.tuned import TUNED
 from models.net import LossKind, RetrievalConfig
@@ -24,6 +25,7 @@ DRAWS: Final[dict[LossKind, DrawKind]] = {
     "sampled_softmax": "shared",
     "bce": "each",
     "in_batch_softmax": "targets",
+    "squared_error": "targets",
 }
 
 
@@ -36,6 +38,9 @@ class FitPreset(StrictModel):
     keep: Literal["best", "last"] = Field("best", description="which epoch's weights; last runs the whole schedule")
     learning_rate: float = Field(2e-3, gt=0)
     weight_decay: float = Field(0.0, ge=0, description="AdamW's, decoupled")
+    optimizer: OptimizerKind = Field(
+        "adamw", description="lazy_adamw steps only the rows of id tables that a batch read: for large catalogs"
+    )
     batch_size: int = Field(1024, ge=1, description="targets per step, at most; a step never crosses a refresh")
     # Steps this small gain nothing from more: 20 epochs of two_tower on MovieTweetings took 28 CPU seconds with one
     # thread and 115 with two on two busy cores. And sums are split by thread: weights would depend on the machine.
@@ -56,10 +61,12 @@ FULL_SCHEDULE: Final[dict[str, Any]] = {"max_epochs": 8, "patience": 8}
 
 TWO_TOWER: Final[dict[str, Any]] = {"learning_rate": 1e-3, "max_epochs": 12, "patience": 4}
 
+RECURRENT: Final[dict[str, Any]] = {"max_epochs": 12, "patience": 4}
+
 INDUCTIVE: Final[dict[str, Any]] = {"monitor": "log_likelihood"}
-"""Item histories keep improving the likelihood while NDCG@10 moves by chance, some .003 from epoch to epoch on
-MovieTweetings. Towers with ids overfit in likelihood after one to three epochs there, with NDCG@10 still rising: they
-are chosen by that, which is the better for them."""
+"""Item histories, and features mixed in, keep improving the likelihood while NDCG@10 moves by chance, some .003 from
+epoch to epoch on MovieTweetings. Towers with ids alone overfit in likelihood after one to three epochs there, with
+NDCG@10 still rising: they are chosen by that, which is the better for them."""
 
 FITS: Final[dict[str, dict[str, Any]]] = {
     "sasrec": {"learning_rate": 3e-3, "max_epochs": 10, "patience": 4},
@@ -69,6 +76,8 @@ FITS: Final[dict[str, dict[str, Any]]] = {
     **dict.fromkeys(("cdn", "bdn", "udn", "cdn_unbalanced_balanced", "cdn_head_tail"), FULL_SCHEDULE),
     **dict.fromkeys(("two_tower", "two_tower_class_balance", "two_tower_logq_rebalance"), TWO_TOWER),
     "two_tower_bbn": {**TWO_TOWER, "patience": 12},
+    **dict.fromkeys(("gru", "hrnn", "hgru"), RECURRENT),
+    "hrnn_meta": INDUCTIVE,
     "two_tower_ndp": {**TWO_TOWER, "keep": "last"},  # the best epoch might lie in the first stage
 }
 """How nets are fitted that need it otherwise than :class:`FitPreset` says."""

@@ -63,12 +63,27 @@ class NetRecommender:
         # Keep the latest entries when a query holds more than the net reads: left-aligned, so shift by the surplus.
         column = np.arange(width) + (queries.lengths - kept)[:, None]  # [B, L]
         filled = np.arange(width) < kept[:, None]
-        items = np.take_along_axis(queries.history_items, np.where(filled, column, 0), axis=1)
+        column = np.where(filled, column, 0)
+        items, timestamps, values, events = (
+            np.take_along_axis(each, column, axis=1)
+            for each in (
+                queries.history_items,
+                queries.history_timestamps.astype("datetime64[us]").astype(np.int64),
+                queries.history_values,
+                queries.history_events,
+            )
+        )
+        times = np.zeros((len(queries), width + 1), np.int64)
+        times[:, :-1] = timestamps
+        times[np.arange(len(queries)), kept] = queries.instants.astype("datetime64[us]").astype(np.int64)
         users = torch.from_numpy(queries.users)
         return UserInputs(
             ids=self.universe.user_ids[users],
             features=_take(self.universe.user_features, users),
             history=torch.from_numpy(np.where(filled, items, PADDING)),
+            times=torch.from_numpy(times),
+            values=torch.from_numpy(np.where(filled, values, np.float32("nan"))),
+            events=torch.from_numpy(np.where(filled, self.universe.event_ids[events], PADDING)),
             lengths=torch.from_numpy(kept),
         )
 

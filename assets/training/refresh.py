@@ -1,7 +1,6 @@
 """What a net may read about items at a refresh, as arrays: item histories, the trend and counts."""
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -10,9 +9,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from assets.config import StrictModel
-from assets.stream import EngagementStream, Int, Time, places_in_runs
+from assets.stream import EngagementStream, Int, places_in_runs
 from assets.training.counting import CountDecayed, weights
 from assets.training.encoding import Universe
+from assets.training.item_times import ItemTimes
 from models.base import OOV, ItemInputs
 
 
@@ -29,13 +29,11 @@ class ItemHistories:
 
     Attributes:
         users: [Q] dense ids of qualified users.
-        items: [Q] universe rows, ascending.
-        timestamps: [Q].
+        times: [Q] their items and timestamps.
     """
 
     users: Int
-    items: Int
-    timestamps: Time
+    times: ItemTimes
 
     @classmethod
     def build(cls, stream: EngagementStream, history_user_ids: Int) -> Self:
@@ -43,17 +41,7 @@ class ItemHistories:
         users = history_user_ids[stream.users]
         kept = np.flatnonzero(users != OOV)
         order = kept[np.argsort(stream.items[kept], kind="stable")]
-        return cls(users[order], stream.items[order], stream.timestamps[order])
-
-    @cached_property
-    def _distinct_timestamps(self) -> Time:
-        return np.unique(self.timestamps)
-
-    @cached_property
-    def _keys(self) -> Int:
-        """[Q] ascending (item, rank of timestamp), so that one search finds a history's end."""
-        rank = np.searchsorted(self._distinct_timestamps, self.timestamps, side="left")
-        return self.items * (len(self._distinct_timestamps) + 1) + rank
+        return cls(users[order], ItemTimes(stream.items[order], stream.timestamps[order]))
 
     def latest(self, items: Int, instant: np.datetime64, length: int) -> tuple[Int, Int]:
         """The latest ``length`` qualified users of each item strictly before ``instant``, oldest first.
@@ -64,10 +52,8 @@ class ItemHistories:
         Returns:
             [E] rows of ``items``, ascending, and [E] dense ids of users.
         """
-        rank = np.searchsorted(self._distinct_timestamps, instant, side="left")
-        width = len(self._distinct_timestamps) + 1
-        ends = np.searchsorted(self._keys, items * width + rank, side="left")
-        starts = np.maximum(np.searchsorted(self._keys, items * width, side="left"), ends - length)
+        begins, ends = self.times.bounds(items, instant)
+        starts = np.maximum(begins, ends - length)
         counts = ends - starts
         rows = np.repeat(np.arange(len(items)), counts)
         return rows, self.users[np.repeat(starts, counts) + places_in_runs(counts)]
@@ -82,6 +68,15 @@ def log_trend(known: EngagementStream, instant: np.datetime64, config: TrendPres
     return np.log(np.bincount(known.items, weights(decay, known.timestamps, instant), known.n_items) + config.smoothing)
 
 
+def log_trend_of(items: Int, times: ItemTimes, instant: np.datetime64, config: TrendPreset) -> NDArray[np.float64]:
+    """[M] :func:`log_trend` of a few universe rows, at the cost of their own engagements."""
+    starts, ends = times.bounds(items, instant)
+    counts = ends - starts
+    timestamps = times.timestamps[np.repeat(starts, counts) + places_in_runs(counts)]
+    decayed = weights(CountDecayed(half_life_days=config.half_life_days), timestamps, instant)
+    return np.log(np.bincount(np.repeat(np.arange(len(items)), counts), decayed, len(items)) + config.smoothing)
+
+
 @dataclass(frozen=True)
 class Refresher:
     """Makes a net's item inputs at any refresh.
@@ -91,33 +86,52 @@ class Refresher:
         trained_until: end of what the net was or is trained on; counts stop there.
         history_length: entries kept per item history; 0 for nets that read none.
         trend: how engagements decay.
+        trained_from: start of what the net was trained on, where that is not all there was; counts start there.
     """
 
     universe: Universe
     trained_until: np.datetime64
     history_length: int
     trend: TrendPreset
+    trained_from: np.datetime64 | None = None
 
     def inputs(
-        self, rows: Int, known: EngagementStream, instant: np.datetime64, histories: ItemHistories | None = None
+        self,
+        rows: Int,
+        known: EngagementStream,
+        instant: np.datetime64,
+        histories: ItemHistories | None = None,
+        times: ItemTimes | None = None,
     ) -> ItemInputs:
         """Inputs of the items ``rows`` [M] at ``instant``.
 
         Args:
             known: the engagements strictly before ``instant``.
             histories: of a stream that holds ``known`` at least, where one refresh follows another; else made here.
+            times: of such a stream too, where ``rows`` are a small part of the catalog: then the others cost nothing.
         """
         index = torch.from_numpy(rows)
-        counts = np.bincount(known.before(self.trained_until).items, minlength=known.n_items)
+        counts, trend = self._counted(rows, known, instant, times)
         history_rows, history_users = self._histories(rows, known, instant, histories)
         return ItemInputs(
             ids=self.universe.item_ids[index],
             features={name: values[index] for name, values in self.universe.item_features.items()},
-            counts=torch.from_numpy(counts[rows]).float(),
-            log_trend=torch.from_numpy(log_trend(known, instant, self.trend)[rows]).float(),
+            counts=torch.from_numpy(counts).float(),
+            log_trend=torch.from_numpy(trend).float(),
             history_rows=torch.from_numpy(history_rows),
             history_users=torch.from_numpy(history_users),
         )
+
+    def _counted(
+        self, rows: Int, known: EngagementStream, instant: np.datetime64, times: ItemTimes | None
+    ) -> tuple[Int, NDArray[np.float64]]:
+        """[M] engagements that can have trained an item, and [M] log q_t."""
+        if times is None:
+            taught = known.before(self.trained_until).since(self.trained_from)
+            counts = np.bincount(taught.items, minlength=known.n_items)
+            return counts[rows], log_trend(known, instant, self.trend)[rows]
+        until = min(instant, self.trained_until)
+        return times.counts(rows, until, self.trained_from), log_trend_of(rows, times, instant, self.trend)
 
     def _histories(
         self, rows: Int, known: EngagementStream, instant: np.datetime64, histories: ItemHistories | None

@@ -33,6 +33,10 @@ MODELS: Final[dict[str, ModelEntry]] = {
     "ihm_sasrec": ModelEntry("net", "IHM: items as the users who engaged with them, on the SASRec backbone."),
     "ihm_cdn": ModelEntry("net", "IHM's items under CDN's bilateral head."),
     "ihm_dat": ModelEntry("net", "IHM's items inside DAT's augmented towers."),
+    "gru": ModelEntry("net", "A GRU over the items of the user's history."),
+    "hrnn": ModelEntry("net", "The GRU with session starts and time-deltas among its inputs."),
+    "hgru": ModelEntry("net", "Two levels of GRUs, within sessions and between them; comparison for hrnn."),
+    "hrnn_meta": ModelEntry("net", "hrnn with features of users, requests and items, feedback, and the trend."),
     "bdn": ModelEntry("net", "Ablation of CDN: both branches count the same, also when served."),
     "udn": ModelEntry("net", "Ablation of CDN: the user side is decoupled, the item side is not."),
     "idn": ModelEntry("net", "Ablation of CDN: the item side is decoupled, the user side is not."),
@@ -51,6 +55,7 @@ DEFAULT_ROSTER: Final[tuple[str, ...]] = (
     "two_tower",
     "sasrec",
     "ihm_sasrec",
+    "hrnn_meta",
 )
 
 

@@ -7,14 +7,16 @@ Id maps and vocabularies of each phase hold only what that phase trains on. Both
 :func:`assets.training.past.before_cutoff`'s tables and so cannot see the future.
 """
 
-from dataclasses import dataclass
-from typing import Any
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from assets.config import Settings
-from assets.ranking import Recommender
 from assets.stream import DatasetTables, EngagementStream
 from assets.training.batches import Draws, TimedBatches
 from assets.training.counting import CountConfig, CountingRecommender
@@ -30,6 +32,17 @@ from models.base import Net
 from models.registry import build_net
 
 History = list[dict[str, float]]
+Made = TypeVar("Made")
+Check = Callable[[NetRecommender], dict[str, float]]
+"""What is measured of a net after each epoch, by name."""
+
+
+@dataclass(frozen=True)
+class Spent:
+    """Seconds of wall-clock time, and of this process's processor time."""
+
+    wall: float
+    cpu: float
 
 
 @dataclass(frozen=True)
@@ -47,6 +60,7 @@ class Trained:
         bounds: ``cutoff`` and ``validation_start``, ISO 8601.
         encodings: of the refit.
         weights: of the refit, by name.
+        spent: per phase; no part of a checkpoint, which is the same whatever the machine was at.
     """
 
     model: str
@@ -59,6 +73,7 @@ class Trained:
     bounds: dict[str, str]
     encodings: Encodings | None = None
     weights: dict[str, Tensor] | None = None
+    spent: dict[str, Spent] = field(default_factory=dict, compare=False)
 
 
 def train(model: str, tables: DatasetTables, settings: Settings) -> Trained:
@@ -72,12 +87,12 @@ def train(model: str, tables: DatasetTables, settings: Settings) -> Trained:
     past = before_cutoff(tables)
     check = validator(past, settings.training.seed)
     if isinstance(config, FitPreset):
-        return _train_net(model, config, past, check, settings)
+        return train_net(model, config, past, check, config.monitor, settings)
     return _count(model, config, past, check, settings)
 
 
 def fit_before_validation(
-    model: str, config: FitPreset, past: DatasetTables, check: Validator, settings: Settings
+    config: FitPreset, past: DatasetTables, check: Validator, settings: Settings
 ) -> tuple[Fitted, NetRecommender]:
     """The first phase alone: what hyper-parameters are chosen by.
 
@@ -87,7 +102,7 @@ def fit_before_validation(
     Returns:
         The fitted net with its best epoch's weights, and the same as a recommender over ``past``.
     """
-    phase = _Phase(model, config, past, settings)
+    phase = _Phase(config, past, config.monitor, settings)
     fitted, encodings = phase.run(past.stream.before(past.validation_start), config.max_epochs, check)
     return fitted, NetRecommender(fitted.net, phase.refresher(fitted.net, encodings, past.validation_start))
 
@@ -111,14 +126,28 @@ def _count(model: str, config: CountConfig, past: DatasetTables, check: Validato
     )
 
 
-def _train_net(model: str, config: FitPreset, past: DatasetTables, check: Validator, settings: Settings) -> Trained:
-    phase = _Phase(model, config, past, settings)
-    selected, _ = phase.run(past.stream.before(past.validation_start), config.max_epochs, check)
-    final, encodings = phase.run(past.stream, selected.best_epoch, None)
+def train_net(
+    model: str, config: FitPreset, past: DatasetTables, check: Check, monitor: str, settings: Settings
+) -> Trained:
+    """Both phases of one net, whatever its epochs are judged by.
+
+    Args:
+        model: what the result is called.
+        past: :func:`assets.training.past.before_cutoff`'s tables.
+        check: called with the net over ``past`` after each epoch of the first phase.
+        monitor: of what ``check`` gives, whose highest value is the best epoch's.
+
+    Raises:
+        ValueError: when there is nothing to train on.
+    """
+    phase = _Phase(config, past, monitor, settings)
+    known = past.stream.before(past.validation_start)
+    (selected, _), fit_spent = _timed(lambda: phase.run(known, config.max_epochs, check))
+    (final, encodings), refit_spent = _timed(lambda: phase.run(past.stream, selected.best_epoch, None))
     best = selected.best
     return Trained(
         model=model,
-        kind=MODELS[model].kind,
+        kind="net",
         seed=settings.training.seed,
         config=config.model_dump(mode="json"),
         metrics={"validation": {name: value for name, value in best.items() if name not in {"epoch", "loss"}}},
@@ -127,24 +156,31 @@ def _train_net(model: str, config: FitPreset, past: DatasetTables, check: Valida
         bounds=_bounds(past),
         encodings=encodings,
         weights={name: value.detach().cpu().contiguous() for name, value in final.net.state_dict().items()},
+        spent={"fit": fit_spent, "refit": refit_spent},
     )
+
+
+def _timed(make: Callable[[], Made]) -> tuple[Made, Spent]:
+    wall, cpu = time.perf_counter(), time.process_time()
+    made = make()
+    return made, Spent(time.perf_counter() - wall, time.process_time() - cpu)
 
 
 @dataclass(frozen=True)
 class _Phase:
-    model: str
     config: FitPreset
     past: DatasetTables
+    monitor: str
     settings: Settings
 
-    def run(self, known: EngagementStream, epochs: int, check: Validator | None) -> tuple[Fitted, Encodings]:
+    def run(self, known: EngagementStream, epochs: int, check: Check | None) -> tuple[Fitted, Encodings]:
         """Encode and fit on ``known``, from the seed, validating with ``check`` if there is one."""
         device = resolve_device(self.settings.training.device)
         until = self.past.cutoff if check is None else self.past.validation_start
         with seeded(self.settings.training.seed, device, self.config.threads):
             ready = prepare(self.config, self.past, known, until, self.settings)
             validate = _validate(check, ready.batches.refresher) if check is not None else None
-            fitted = fit(ready.net, ready.batches, self.config, device, epochs, validate, self.config.monitor)
+            fitted = fit(ready.net, ready.batches, self.config, device, epochs, validate, self.monitor)
         return fitted, ready.encodings
 
     def refresher(self, net: Net, encodings: Encodings, until: np.datetime64) -> Refresher:
@@ -162,20 +198,29 @@ class Ready:
 
 
 def prepare(
-    config: FitPreset, past: DatasetTables, known: EngagementStream, until: np.datetime64, settings: Settings
+    config: FitPreset,
+    past: DatasetTables,
+    known: EngagementStream,
+    until: np.datetime64,
+    settings: Settings,
+    since: np.datetime64 | None = None,
 ) -> Ready:
     """Encode ``known`` and build the net and its batches; weights come from torch's global generator.
 
     Args:
         until: end of ``known``.
+        since: where targets begin, if not with ``known``: ids, vocabularies, scales and counts are of the engagements
+            from then on, histories and trends also of those before.
     """
-    split = settings.split
-    encodings = Encodings.fit(past, known, split.qualified_user_min)
+    split, taught = settings.split, known.since(since)
+    encodings = Encodings.fit(past, taught, split.qualified_user_min)
     net = build_net(config.net, encodings.sizes)
-    refresher = _refresher(config, past, net, encodings, until)
+    events = encodings.event_types.encode(taught.event_types)[taught.events]
+    net.fit_scales(torch.from_numpy(taught.values), torch.from_numpy(events))
+    refresher = replace(_refresher(config, past, net, encodings, until), trained_from=since)
     draws = Draws(config.draws, config.negatives, config.negative_power, split.tail_max_count)
     batches = TimedBatches(
-        known, past.catalog, refresher, draws, net.history_length, config.batch_size, settings.training.seed
+        known, past.catalog, refresher, draws, net.history_length, config.batch_size, settings.training.seed, since
     )
     return Ready(net, batches, encodings)
 
@@ -191,9 +236,8 @@ def _refresher(
     )
 
 
-def _validate(check: Validator, refresher: Refresher) -> Validate:
+def _validate(check: Check, refresher: Refresher) -> Validate:
     def run(net: Net) -> dict[str, float]:
-        recommender: Recommender = NetRecommender(net, refresher)
-        return check(recommender)
+        return check(NetRecommender(net, refresher))
 
     return run

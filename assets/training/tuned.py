@@ -14,12 +14,16 @@ TUNED: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
         "ihm_sasrec": {**STANDING, "items.ids": True, "items.id_dropout": 0.05},
         "ihm_cdn": {**STANDING, "items.ids": True, "items.id_dropout": 0.05, "patience": 16},
         "ihm_dat": {**STANDING, "items.inner.ids": True, "items.inner.id_dropout": 0.05},
+        "hrnn_meta": {**STANDING, "learning_rate": 0.003},
     },
     "movietweetings-100k": {
         "two_tower": MOVING,
         "sasrec": MOVING,
         "dat": MOVING,
         "cdn": MOVING,
+        "gru": MOVING,
+        "hrnn": MOVING,
+        "hgru": MOVING,
     },
 }
 """Dataset -> model -> overrides, applied before those of the configuration."""

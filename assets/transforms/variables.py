@@ -13,7 +13,10 @@ class DbtVars(TypedDict):
     split_kind: str
     quantile: float
     held_out_by: str
-    windows: int
+    held_out_share: float
+    held_out_seed: int
+    frame: str
+    windows: int | None
     cut_by: str
     validation_fraction: float
     head_rule: str
@@ -32,8 +35,11 @@ def dbt_vars(settings: Settings) -> DbtVars:
         split_kind=split.kind,
         quantile=split.cutoff_quantile,
         held_out_by=split.held_out_by,
+        held_out_share=split.held_out_share,
+        held_out_seed=split.held_out_seed,
+        frame=split.frame,
         windows=split.test_windows,
-        cut_by=split.cut_by,
+        cut_by=split.test_cut,
         validation_fraction=split.validation_fraction,
         head_rule=split.head_rule,
         head_share=split.head_share,

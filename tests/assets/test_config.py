@@ -71,6 +71,9 @@ def test_the_real_environment_is_read_when_none_is_given(monkeypatch: pytest.Mon
         ("split: {kind: random}", "split.kind"),
         ("split: {kind: quantile, quantile: 1}", "split.quantile"),
         ("split: {kind: leave_one_out, held_out_by: item}", "split.held_out_by"),
+        ("split: {kind: fraction, fraction: 70}", "split.fraction"),
+        ("split: {kind: fraction, frame: month}", "split.frame"),
+        ("split: {kind: held_out_items, held_out_share: 0}", "split.held_out_share"),
         ("split: {head_rule: pareto, head_share: 20}", "split.head_share"),
         ("training: {max_epochs: many}", "training.max_epochs"),
         ("index: {minimum_recall: 1.5}", "index.minimum_recall"),
@@ -92,6 +95,17 @@ def test_a_wrong_key_or_value_is_refused_with_the_file_and_the_key(text: str, ke
         ("{quantile: 0.9}", "no other kind has one"),
         ("{kind: leave_one_out, quantile: 0.9}", "no other kind has one"),
         ("{held_out_by: random}", "for kind leave_one_out"),
+        ("{fraction: 0.6}", "fraction is for kind fraction"),
+        ("{kind: fraction, quantile: 0.6}", "no other kind has one"),
+        ("{kind: quantile, quantile: 0.6, frame: hour}", "frame is for kind fraction"),
+        ("{kind: fraction, windows: 4}", "windows is for kind median_time or quantile"),
+        ("{kind: fraction, cut_by: count}", "cut_by is for kind median_time or quantile"),
+        ("{kind: leave_one_out, windows: 4}", "windows is for kind median_time or quantile"),
+        ("{kind: leave_one_out, validation_fraction: 0.2}", "validation_fraction is for kind median_time or"),
+        ("{kind: leave_one_out, held_out_seed: 1}", "held_out_seed is for kind held_out_items"),
+        ("{kind: fraction, held_out_share: 0.3}", "held_out_share is for kind held_out_items"),
+        ("{kind: held_out_items, held_out_by: random}", "held_out_by is for kind leave_one_out"),
+        ("{kind: held_out_items, fraction: 0.8}", "fraction is for kind fraction"),
         ("{head_share: 0.001}", "for head_rule pareto"),
     ],
 )
@@ -103,11 +117,16 @@ def test_a_split_setting_without_effect_is_refused(text: str, problem: str, tmp_
 def test_kinds_of_split() -> None:
     splits = [
         SplitConfig(),
-        SplitConfig(kind="quantile", quantile=0.9, windows=3),
-        SplitConfig(kind="leave_one_out", held_out_by="random", windows=3, head_rule="pareto", head_share=0.001),
+        SplitConfig(kind="quantile", quantile=0.9, windows=3, cut_by="count"),
+        SplitConfig(kind="fraction"),
+        SplitConfig(kind="fraction", fraction=0.8, frame="hour", validation_fraction=0.2),
+        SplitConfig(kind="leave_one_out", held_out_by="random", head_rule="pareto", head_share=0.001),
+        SplitConfig(kind="held_out_items", held_out_share=0.3, held_out_seed=2, validation_fraction=0.2),
     ]
-    assert [split.test_windows for split in splits] == [5, 3, 1]
-    assert [split.cutoff_quantile for split in splits[:2]] == [0.5, 0.9]
+    assert [split.test_windows for split in splits] == [5, 3, None, None, 1, 1]
+    assert [split.test_cut for split in splits] == ["duration", "count", "frame", "frame", "duration", "duration"]
+    assert [split.cutoff_quantile for split in splits[:4]] == [0.5, 0.9, 0.7, 0.8]
+    assert [split.cuts_in_time for split in splits] == [True, True, True, True, False, False]
     assert all(SplitConfig(**split.model_dump()) == split for split in splits)
 
 

@@ -126,6 +126,16 @@ def test_bootstrap_does_not_depend_on_chunks(monkeypatch: pytest.MonkeyPatch):
     np.testing.assert_array_equal(whole, bootstrap(values, users, [np.arange(30)], 50, seed=2))
 
 
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_intervals_do_not_depend_on_how_many_groups_are_held(monkeypatch: pytest.MonkeyPatch, size: int):
+    values, users = np.random.default_rng(1).random((40, 2)), np.arange(40) % 7
+    groups = [np.arange(40), np.arange(5), np.arange(10, 30)]
+    whole = bootstrap(values, users, groups, 30, seed=3)
+    monkeypatch.setattr(metrics, "GROUPS_PER_PART", size)
+    np.testing.assert_array_equal(bootstrap(values, users, groups, 30, seed=3), whole)
+    assert bootstrap(values, users, [], 30, seed=3)[0].shape == (0, 2)
+
+
 def test_interval_covers_the_truth_about_as_often_as_it_says():
     """Users differ and their cases are alike, so an interval over cases alone would be far too narrow."""
     generator = np.random.default_rng(0)

@@ -13,7 +13,7 @@ from assets.serving.store.interface import Table
 from assets.serving.store.lmdb_store import LmdbStore
 from assets.serving.store.meta import ITEMS, get_meta
 from assets.serving.store.numbers import numbers_for
-from assets.serving.store.records import ENTRY, id_keys, new_items, number_keys, unpack, unpack_runs
+from assets.serving.store.records import ENTRY, USER_ENTRY, id_keys, new_items, number_keys, unpack, unpack_runs
 from benchmarks import incremental
 from benchmarks.freshness import (
     Measured,
@@ -48,9 +48,10 @@ def test_a_made_up_store_has_full_histories_of_known_users_and_items(tmp_path: P
             items = unpack(reader.get_many(Table.ITEMS, keys), new_items(1)[0])
             assert set(items["total"]) == {SIZES.item_history}
             users = id_keys(user_names(np.arange(SIZES.users)))
-            bought, lengths = unpack_runs(reader.get_many(Table.USER_HISTORIES, users), ENTRY)
+            bought, lengths = unpack_runs(reader.get_many(Table.USER_HISTORIES, users), USER_ENTRY)
             assert set(lengths) == {SIZES.user_history}
             assert bought["id"].max() < SIZES.items
+            assert set(bought["event"]) == {1}
             assert reader.size(Table.SEEN) == SIZES.users
             vectors = item_vectors(reader, model, np.arange(SIZES.items))
         assert vectors.shape == (SIZES.items, SIZES.dim)
@@ -69,7 +70,7 @@ def test_logging_is_measured_on_days_of_distinct_engagements_that_all_apply() ->
 
 def test_the_plain_loop_leaves_the_histories_that_feature_logging_leaves(tmp_path: Path) -> None:
     model, rows = random_model(SIZES), Rows.from_table(day_of_engagements(SIZES, 30, 0))
-    config = FeatureConfig(SIZES.item_history, SIZES.user_history, 1.0, None, TriggerConfig())
+    config = FeatureConfig(SIZES.item_history, SIZES.user_history, model.event_types, 1.0, None, TriggerConfig())
     found = []
     for name in ("ours", "plain"):
         with LmdbStore(tmp_path / name) as store:
@@ -78,7 +79,7 @@ def test_the_plain_loop_leaves_the_histories_that_feature_logging_leaves(tmp_pat
                 log_features(store, [whole_batch(rows, "d")], model.history_users, config, START)
             else:
                 with store.write() as writer:
-                    loop_over_rows(writer, rows, model.history_users.encode, SIZES)
+                    loop_over_rows(writer, rows, model, SIZES)
             with store.read() as reader:
                 found.append([list(reader.scan(table)) for table in (Table.USER_HISTORIES, Table.ITEM_HISTORIES)])
     assert found[0] == found[1]

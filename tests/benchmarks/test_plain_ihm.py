@@ -72,8 +72,16 @@ def sampler(seed: int = 0) -> PlainSampler:
     """ann: items 1, 2, 3, 4 at 10, 20, 30, 40; bob: 2 at 20, 1 at 30; cat: 5 at 50. Ann and cat are qualified."""
     events = [(0, 1, 10), (0, 2, 20), (1, 2, 20), (0, 3, 30), (1, 1, 30), (0, 4, 40), (2, 5, 50)]
     users, items, times = (np.array(column) for column in zip(*events, strict=True))
-    values = np.ones(len(events), np.float32)
-    stream = EngagementStream(users, items - 1, times.astype("datetime64[us]"), values, n_users=3, n_items=5)
+    stream = EngagementStream(
+        users,
+        items - 1,
+        times.astype("datetime64[us]"),
+        values=np.ones(len(events), np.float32),
+        events=np.zeros(len(events), np.int64),
+        n_users=3,
+        n_items=5,
+        event_types=("engagement",),
+    )
     return PlainSampler.build(stream, np.arange(1, 6), np.array([1, 0, 2]), SHAPE, seed)
 
 

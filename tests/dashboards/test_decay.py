@@ -59,6 +59,23 @@ def test_a_panel_says_why_a_ratio_is_missing(monkeypatch: pytest.MonkeyPatch):
     assert words(figures[-1]) == ["no cases"]
 
 
+def test_where_nobody_hits_in_the_first_window_the_panels_of_ratios_say_so(monkeypatch: pytest.MonkeyPatch):
+    """As under held_out_items, whose items most models know nothing of."""
+    figures: list[Figure] = []
+    monkeypatch.setattr(decay, "Figure", lambda **options: figures.append(Figure(**options)) or figures[-1])
+    decay_png(METRICS.head(0), ["a", "b"], (), SHOWN, 1, "toy", ratios_of=METRICS)
+    assert words(figures[-1]) == ["no ratio, 0 in the first window:\na\nb"]
+
+
+@pytest.mark.parametrize(("windows", "ticks"), [(4, [0, 1, 2, 3]), (91, [0, 10, 20, 30, 40, 50, 60, 70, 80, 90])])
+def test_many_windows_have_few_ticks(monkeypatch: pytest.MonkeyPatch, windows: int, ticks: list[int]):
+    figures: list[Figure] = []
+    monkeypatch.setattr(decay, "Figure", lambda **options: figures.append(Figure(**options)) or figures[-1])
+    one = METRICS[METRICS["window"] == "0"]
+    decay_png(pd.concat([one.assign(window=str(place)) for place in range(windows)]), ["a"], (), SHOWN, 1, "toy")
+    assert figures[-1].axes[-1].get_xticks().tolist() == ticks
+
+
 def test_nothing_to_draw_is_refused():
     with pytest.raises(ValueError, match="no metric of any window"):
         decay_png(METRICS, ["missing"], (), SHOWN, 1, "toy")

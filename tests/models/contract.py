@@ -116,8 +116,10 @@ class World:
             np.concatenate([known.items, items]),
             np.concatenate([known.timestamps, at]),
             np.concatenate([known.values, np.ones(len(users), np.float32)]),
+            np.concatenate([known.events, np.zeros(len(users), np.int64)]),
             known.n_users,
             known.n_items,
+            known.event_types,
         )
         return self.recommender.item_vectors(stream, instant)
 

@@ -9,8 +9,18 @@ from torch import Tensor
 
 from models.base import PADDING, Features, ItemInputs, Sizes, TrainBatch, UserInputs
 
-SIZES = Sizes(users=7, items=9, history_users=5, user_features={"age": 3}, item_features={"genre": 5, "year": 4})
-BARE = Sizes(users=7, items=9, history_users=5, user_features={}, item_features={})
+SIZES = Sizes(
+    users=7,
+    items=9,
+    history_users=5,
+    user_features={"age": 3},
+    item_features={"genre": 5, "year": 4},
+    event_types=3,
+)
+HOUR = 3_600_000_000
+MONDAY = 1_704_067_200_000_000
+"""2024-01-01T00:00:00Z in microseconds."""
+BARE = Sizes(users=7, items=9, history_users=5, user_features={}, item_features={}, event_types=3)
 
 GENRES = ((1, 2), (3,), (), (4, 1, 2), (2,), (1,), (3, 4), (2, 3))
 YEARS = ((1,), (2,), (3,), (1,), (), (2,), (3,), (1,))
@@ -59,12 +69,23 @@ def user_inputs(
     ages: Sequence[int] | None = None,
     width: int = 0,
 ) -> UserInputs:
-    """Users by their histories; unknown ones of an unknown age unless said otherwise."""
+    """Users by their histories; unknown ones of an unknown age unless said otherwise.
+
+    Row r's entries follow each other after 1, 2, 4 … times r + 1 quarters of an hour; every third value is unknown.
+    """
     zeros = [0] * len(histories)
+    width = max([width, *map(len, histories)])
+    places = torch.arange(width + 1)
+    behind = places[:-1] >= torch.tensor([len(row) for row in histories]).reshape(-1, 1)  # [B, L]
+    steps = (2**places) * (torch.arange(len(histories))[:, None] + 1) * (HOUR // 4)  # [B, L + 1]
+    values = torch.where((places[:-1] % 3 == 2) | behind, math.nan, 1.0 + places[:-1] + 0 * behind)
     return UserInputs(
         ids=torch.tensor(zeros if ids is None else ids, dtype=torch.int64),
         features={"age": torch.tensor(zeros if ages is None else ages, dtype=torch.int64)[:, None]},
         history=lists(histories, width),
+        times=MONDAY + steps.cumsum(dim=1),
+        values=values,
+        events=torch.where(behind, PADDING, places[:-1] % SIZES.event_types),
         lengths=torch.tensor([len(row) for row in histories], dtype=torch.int64),
     )
 
@@ -90,6 +111,7 @@ def train_batch(loss: str = "full_softmax", features: bool = True) -> TrainBatch
         target_rows=torch.tensor([0, 0, 1, 2, 3, 3]),
         target_positions=torch.tensor([1, 2, 1, 0, 1, 3]),
         targets=torch.tensor([3, 6, 6, 1, 4, 0]),
+        values=torch.tensor([4.0, 1.0, math.nan, 5.0, 2.0, 3.0]),
         seen_targets=ragged(SEEN)[0],
         seen_items=ragged(SEEN)[1],
         negatives=torch.tensor(negatives, dtype=torch.int64),
@@ -104,10 +126,14 @@ def requests(batch: TrainBatch) -> UserInputs:
     users, rows = batch.users, batch.target_rows.tolist()
     positions = batch.target_positions.tolist()
     kept = [users.history[row, :position].tolist() for row, position in zip(rows, positions, strict=True)]
+    width = max(positions)
     return UserInputs(
         ids=users.ids[batch.target_rows],
         features=_rows(users.features, batch.target_rows),
         history=lists(kept),
+        times=users.times[batch.target_rows, : width + 1],
+        values=users.values[batch.target_rows, :width],
+        events=users.events[batch.target_rows, :width],
         lengths=batch.target_positions,
     )
 
@@ -132,25 +158,29 @@ def slow_full(scores: Tensor, labels: Sequence[int], blocked: Sequence[set[int]]
 def slow_sampled(
     scores: Tensor, labels: Sequence[int], drawn: Sequence[int], q: Sequence[float], blocked: Sequence[set[int]]
 ) -> list[float]:
-    """By the equation of :func:`models.losses.sampled_softmax`; a drawn item that is the row's label does not count."""
+    """By the equation of :func:`models.losses.sampled_softmax`; a drawn item that is the row's label counts."""
     return [
-        slow_softmax(
-            row[label] - math.log(q[label]), [row[i] - math.log(q[i]) for i in drawn if i != label and i not in out]
-        )
+        slow_softmax(row[label] - math.log(q[label]), [row[i] - math.log(q[i]) for i in drawn if i not in out])
         for row, label, out in zip(scores.tolist(), labels, blocked, strict=True)
     ]
 
 
 def slow_in_batch(
-    scores: Tensor, labels: Sequence[int], q: Sequence[float], blocked: Sequence[set[int]]
+    scores: Tensor,
+    labels: Sequence[int],
+    q: Sequence[float],
+    blocked: Sequence[set[int]],
+    targets: Sequence[int] | None = None,
 ) -> list[float]:
-    """Softmax over the batch (Yi et al., RecSys 2019): all labels are negatives, less a row's own and what it saw."""
-    return [
-        slow_softmax(
-            row[label] - math.log(q[label]), [row[i] - math.log(q[i]) for i in labels if i != label and i not in out]
-        )
-        for row, label, out in zip(scores.tolist(), labels, blocked, strict=True)
-    ]
+    """Softmax over the batch (Yi et al., RecSys 2019): all targets are negatives, less a row's own and what it saw.
+
+    Args:
+        targets: of the batch, where the labels are not those.
+    """
+    own = [{label} for label in labels]
+    return slow_sampled(
+        scores, labels, labels if targets is None else targets, q, [a | b for a, b in zip(blocked, own, strict=True)]
+    )
 
 
 def slow_bce(

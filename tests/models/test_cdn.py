@@ -116,8 +116,9 @@ def test_unbalanced_balanced_serves_the_first_expert_and_trains_both() -> None:
     items, module = item_inputs(), tower(UnbalancedBalancedConfig()).eval()
     assert isinstance(module, UnbalancedBalancedItems)
     both = module.both(items)
-    served, training = module(items), module.training_vectors(items)
+    served, (read, training) = module(items), module.training_vectors(items)
     torch.testing.assert_close(served, both @ module.pair[0].weight.T)
+    torch.testing.assert_close(read, served)
     torch.testing.assert_close(training, torch.cat([served, both @ module.pair[1].weight.T], dim=1))
 
 
@@ -199,7 +200,7 @@ def slow_mixed_loss(built: Retrieval, batch: TrainBatch, alpha: float) -> float:
     """Eq. 4, 5, 7 and 8 over the registered net's parts, candidate by candidate."""
     head, count = built.head, len(batch.targets)
     assert isinstance(head, BilateralHead)
-    trained = built.items.training_vectors(batch.items)
+    _, trained = built.items.training_vectors(batch.items)
     y_m, y_r = trained[:, :DIM], trained[:, -DIM:]
     f = torch.stack(
         [built.users(batch.users, y_m, batch.target_rows[[t]], batch.target_positions[[t]])[0] for t in range(count)]

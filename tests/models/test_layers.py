@@ -15,6 +15,7 @@ from models.layers import (
     CausalBlock,
     FeatureBag,
     FeatureEmbedding,
+    FieldMLP,
     Reads,
     drop_ids,
     embedding,
@@ -389,3 +390,51 @@ def test_segment_softmax_mean_has_the_right_gradient() -> None:
     """The largest score is detached; finite differences would notice if it did not cancel."""
     leaves = tuple(tensor.requires_grad_() for tensor in pool_inputs())
     assert torch.autograd.gradcheck(lambda *inputs: segment_softmax_mean(*inputs, torch.tensor(POOL_ROWS)), leaves)
+
+
+# Field-aware MLP
+
+
+def fields(**rows: int) -> FieldMLP:
+    torch.manual_seed(0)
+    return FieldMLP(rows, feature_dim=3, hidden=5, dim=4, dropout=0.0)
+
+
+def test_each_field_has_a_network_of_its_own_and_they_add_up() -> None:
+    """Lists of one, two and no values (the value OOV), field by field."""
+    net = fields(genre=5, age=4)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.add_(0.5 * torch.randn_like(parameter))
+    values = {"genre": [[1], [2, 4], []], "age": [[3], [], [1]]}
+    assert net.names == ("age", "genre")
+    expected = []
+    for row in range(3):
+        total = net.shared
+        for name, bag, mlp in zip(net.names, net.bags, net.mlps, strict=True):
+            first, _, _, last = mlp.layers
+            mean = bag.table.weight[values[name][row] or [OOV]].mean(dim=0)
+            hidden = (first.weight @ mean + first.bias).clamp(min=0)
+            total = total + last.weight @ hidden + last.bias
+        expected.append(total)
+    padded = {
+        "genre": torch.tensor([[1, PADDING], [2, 4], [PADDING, PADDING]]),
+        "age": torch.tensor([[3], [PADDING], [1]]),
+    }
+    torch.testing.assert_close(net(padded, 3), torch.stack(expected), rtol=1e-5, atol=1e-5)
+
+
+def test_without_fields_there_is_what_rows_share() -> None:
+    net = fields()
+    with torch.no_grad():
+        net.shared.copy_(torch.tensor([1.0, 2.0, 3.0, 4.0]))
+    assert net({}, 2).tolist() == [[1, 2, 3, 4]] * 2
+    assert net({}, 0).shape == (0, 4)
+
+
+@pytest.mark.parametrize("number", [1, 6])
+def test_fields_together_begin_as_small_as_a_row(number: int) -> None:
+    torch.manual_seed(0)
+    net = FieldMLP({f"field{index}": 50 for index in range(number)}, 16, 64, 200, 0.0)
+    values = {name: torch.arange(50)[:, None] for name in net.names}
+    assert 0.3 * INIT_STD < net(values, 50).std().item() < 1.5 * INIT_STD

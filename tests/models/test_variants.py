@@ -9,7 +9,7 @@ from models.base import TrainBatch
 from models.head import ClassBalancedHead, ClassBalancedHeadConfig, TwoStageHead, TwoStageHeadConfig
 from models.net import Retrieval, RetrievalConfig
 from models.registry import NETS, build_net
-from tests.models.support import SEEN, SIZES, requests, slow_in_batch, slow_sampled, train_batch
+from tests.models.support import SEEN, SIZES, requests, slow_in_batch, train_batch
 
 DIM = 4
 
@@ -128,8 +128,8 @@ def test_bbn_reads_the_reversed_sample_and_shifts_to_it() -> None:
     blocked = [set(seen) - {a, b} for seen, a, b in zip(SEEN, original, balanced, strict=True)]
     q = batch.log_q.exp().tolist()
     # Negatives are the original targets for both labellings: log Q is how often those occur.
-    first = slow_sampled(scores, original, original, q, blocked)
-    second = slow_sampled(scores, balanced, original, q, blocked)
+    first = slow_in_batch(scores, original, q, blocked)
+    second = slow_in_batch(scores, balanced, q, blocked, original)
     wanted = sum(0.75 * a + 0.25 * b for a, b in zip(first, second, strict=True)) / 6
     assert built.loss(batch).item() == pytest.approx(wanted, rel=1e-4)
     built.begin_epoch(2, 2)

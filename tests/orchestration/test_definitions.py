@@ -64,7 +64,19 @@ PER_PARTITION = {
 }
 """What the job leaves to the landing sensor."""
 
-STUDIES = {"studies/sweep", "studies/gamma_sweep", "studies/gates"}
+STUDIES = {
+    "studies/sweep",
+    "studies/gamma_sweep",
+    "studies/gates",
+    "studies/feature_groups",
+    "studies/sessions",
+    "studies/ratings",
+    "studies/cold_items",
+    "studies/time_sensitivity",
+    "studies/frames",
+    "studies/online_frames",
+    "studies/online",
+}
 """What the job leaves to whoever asks for it."""
 
 
@@ -132,9 +144,16 @@ def test_the_job_makes_the_leave_one_out_table_under_that_split() -> None:
     assert keys.LEAVE_ONE_OUT in out_of_reach(load_settings({}))
 
 
+@pytest.mark.parametrize(("kind", "reached"), [("fraction", True), ("held_out_items", False)])
+def test_sampled_protocols_are_in_reach_where_the_cutoff_is_in_time(kind: str, reached: bool) -> None:
+    skipped = out_of_reach(load_settings({}, split={"kind": kind}))
+    assert (keys.SAMPLED_METRICS not in skipped, keys.sampled("sasrec") not in skipped) == (reached, reached)
+    assert keys.LEAVE_ONE_OUT in skipped
+
+
 def test_the_default_roster_is_the_documented_one() -> None:
     floors = ("popularity", "recent_popularity", "decayed_popularity")
-    assert (*floors, "two_tower", "sasrec", "ihm_sasrec") == DEFAULT_ROSTER
+    assert (*floors, "two_tower", "sasrec", "ihm_sasrec", "hrnn_meta") == DEFAULT_ROSTER
 
 
 def test_the_daily_schedule_runs_the_job(definitions: dg.Definitions) -> None:

@@ -20,7 +20,7 @@ from assets.serving.live.checks import VECTORS_COMPARED
 from assets.serving.live.generation import require_current
 from assets.serving.live.ledger import entries
 from assets.serving.store.interface import Table
-from assets.serving.store.records import ENTRY
+from assets.serving.store.records import USER_ENTRY
 from assets.storage import write_json
 from orchestration.definitions import build_definitions
 from orchestration.home import open_instance
@@ -239,7 +239,7 @@ def test_the_state_check_sees_a_lost_engagement(line: Line, landed: dg.ExecuteIn
         with store.read() as reader:
             key, value = next(iter(reader.scan(Table.USER_HISTORIES)))
         with store.write() as writer:
-            writer.put(Table.USER_HISTORIES, key, value[ENTRY.itemsize :])
+            writer.put(Table.USER_HISTORIES, key, value[USER_ENTRY.itemsize :])
         try:
             result = line.run(RETRAIN_QUANTIZER, dg.RunRequest(run_config=index_config(build=False, retrain=False)))
         finally:

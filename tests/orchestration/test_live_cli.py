@@ -52,6 +52,18 @@ def test_recommendations_with_reasons(live: Live, thaw: Command) -> None:
     assert none.exit_code == 0
 
 
+def test_asking_as_of_an_instant(live: Live, thaw: Command) -> None:
+    assert thaw(live.settings, "recommend", "--user", "u01", "--at", "2031-05-01T18:00:00Z").exit_code == 0
+    for at, words in [
+        ("2024-03-01T00:00:00Z", "before the latest engagement"),
+        ("soon", "Invalid isoformat"),
+        ("2031-05-01", "no time zone"),
+    ]:
+        done = thaw(live.settings, "recommend", "--user", "u01", "--at", at)
+        assert done.exit_code == 1
+        assert words in done.output
+
+
 def test_a_narrow_terminal_cuts_nothing_off(live: Live, thaw: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "60")
     done = thaw(live.settings, "recommend", "--user", "u01", "--why")

@@ -135,3 +135,37 @@ def test_a_split_has_a_page_of_its_own(settings: Settings) -> None:
     found = {"/".join(key) for key in needed(settings.storage, other).assets}
     assert "evaluation/leave_one_out" in found
     assert not any("sampled" in name for name in found)
+
+
+@pytest.mark.parametrize(
+    ("split", "stem", "words"),
+    [
+        (SplitConfig(), "toy", "everything before the median of time trains; 5 test windows by duration; head: "),
+        (
+            SplitConfig(kind="quantile", quantile=0.9, windows=2, cut_by="count"),
+            "toy-quantile",
+            "everything before the 0.9 quantile of time trains; 2 test windows by count; head: ",
+        ),
+        (
+            SplitConfig(kind="fraction", frame="hour"),
+            "toy-fraction",
+            "the first 70% of the engagements train; test windows of one hour each; head: ",
+        ),
+        (
+            SplitConfig(kind="held_out_items", held_out_share=0.3, held_out_seed=2),
+            "toy-held-out-items",
+            "held-out items: 30% of all items, drawn uniformly with seed 2, are tested after training on the others; ",
+        ),
+    ],
+)
+def test_every_split_is_said_in_words(split: SplitConfig, stem: str, words: str) -> None:
+    assert page_stem("toy", split.kind) == stem
+    assert split_words(split).startswith(words)
+
+
+@pytest.mark.parametrize(("kind", "sampled"), [("fraction", True), ("held_out_items", False)])
+def test_only_a_cutoff_in_time_has_sampled_protocols(settings: Settings, kind: str, sampled: bool) -> None:
+    other = settings.model_copy(update={"split": SplitConfig(kind=kind)})
+    found = {"/".join(key) for key in needed(settings.storage, other).assets}
+    assert ("evaluation/sampled_tables" in found, "evaluation/popularity_sampled" in found) == (sampled, sampled)
+    assert "evaluation/leave_one_out" not in found

@@ -34,6 +34,9 @@ def test_every_setting_reaches_its_var() -> None:
         "split_kind": "quantile",
         "quantile": 0.9,
         "held_out_by": "time",
+        "held_out_share": 0.5,
+        "held_out_seed": 0,
+        "frame": "day",
         "windows": 3,
         "cut_by": "count",
         "validation_fraction": 0.2,
@@ -45,7 +48,15 @@ def test_every_setting_reaches_its_var() -> None:
     }
 
 
-def test_leave_one_out_has_one_window_whatever_the_settings_say() -> None:
-    split = SplitConfig(kind="leave_one_out", held_out_by="random", windows=7)
-    values = dbt_vars(Settings(split=split))
-    assert (values["split_kind"], values["held_out_by"], values["windows"]) == ("leave_one_out", "random", 1)
+def test_what_is_held_out_is_tested_in_one_window() -> None:
+    by_user = dbt_vars(Settings(split=SplitConfig(kind="leave_one_out", held_out_by="random")))
+    assert (by_user["split_kind"], by_user["held_out_by"], by_user["windows"]) == ("leave_one_out", "random", 1)
+    by_item = dbt_vars(Settings(split=SplitConfig(kind="held_out_items", held_out_share=0.3, held_out_seed=4)))
+    assert (by_item["split_kind"], by_item["windows"], by_item["cut_by"]) == ("held_out_items", 1, "duration")
+    assert (by_item["held_out_share"], by_item["held_out_seed"]) == (0.3, 4)
+
+
+def test_a_fraction_is_a_quantile_and_its_windows_are_frames_as_many_as_there_are() -> None:
+    values = dbt_vars(Settings(split=SplitConfig(kind="fraction", fraction=0.8, frame="hour")))
+    assert (values["split_kind"], values["quantile"]) == ("fraction", 0.8)
+    assert (values["cut_by"], values["frame"], values["windows"]) == ("frame", "hour", None)

@@ -33,6 +33,7 @@ def feature_config(model: LiveModel, freshness: FreshnessConfig) -> FeatureConfi
     return FeatureConfig(
         item_history_length=model.item_history_length,
         user_history_length=model.user_history_length,
+        event_types=model.event_types,
         half_life_days=model.trend.half_life_days,
         retention_us=freshness.retention_days * DAY,
         trigger=freshness.trigger,
@@ -44,6 +45,7 @@ def rebuild_config(model: LiveModel) -> FeatureConfig:
     return FeatureConfig(
         item_history_length=model.item_history_length,
         user_history_length=model.user_history_length,
+        event_types=model.event_types,
         half_life_days=model.trend.half_life_days,
         retention_us=None,
         trigger=TriggerConfig(),

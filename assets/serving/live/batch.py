@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from assets.idmap import OOV
 from assets.schema import Columns, ItemSlice
 from assets.serving.live import batch_rows
 from assets.serving.live.generation import OpenGeneration
@@ -37,7 +38,7 @@ class BatchState:
             and ``last_engaged_at`` (datetime64[us], NaT), ``total``, ``train_count``, ``decayed`` (as of the epoch) and
             ``trend`` (its smoothed logarithm).
         item_histories: ``item_id``, ``place`` (0 the oldest), ``user`` (dense id among the qualified users).
-        user_histories: ``user_id``, ``place``, ``item_id``, ``timestamp``.
+        user_histories: ``user_id``, ``place``, ``item_id``, ``timestamp``, ``value``, ``event`` (dense id of its type).
         seen: distinct ``user_id``, ``item_id``.
         sampled: [M] ids of the items that ``vectors`` are of.
         vectors: [M, D] without the trend.
@@ -138,6 +139,8 @@ class _Work:
                 "place": places,
                 Columns.ITEM: self.ids[queries.history_items[rows, places]],
                 Columns.TIMESTAMP: queries.history_timestamps[rows, places],
+                Columns.VALUE: queries.history_values[rows, places],
+                "event": self._event_ids()[queries.history_events[rows, places]],
             }
         )
 
@@ -166,6 +169,12 @@ class _Work:
         if not isinstance(counting.config, CountAll):
             return np.zeros((len(self.ids), 0), np.float32)  # nothing but the trend
         return np.log(self.train_counts + counting.smoothing).astype(np.float32)[:, None]
+
+    def _event_ids(self) -> Int:
+        """[V] dense ids of the stream's event types; a counting model knows none."""
+        if self.manifest["kind"] == "counting":
+            return np.full(len(self.stream.event_types), OOV)
+        return self.refresher.universe.event_ids
 
     def _instants(self) -> Time:
         return np.full(self.stream.n_users, self.now, "datetime64[us]")

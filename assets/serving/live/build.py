@@ -56,6 +56,8 @@ def needs_build(storage: Storage, manifest: Mapping[str, Any]) -> str | None:
         return "there is no generation yet"
     if not generation.complete:
         return f"generation {generation.name} is incomplete"
+    if outdated := generation.outdated():
+        return f"generation {generation.name} has {outdated}"
     record = generation.record()
     if record.checkpoint != checkpoint_digest(manifest):
         return f"generation {generation.name} serves another checkpoint, of {record.model}"

@@ -5,6 +5,7 @@ from typing import Self
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from assets.idmap import IdMap
 from assets.instants import DAY
@@ -14,6 +15,7 @@ from assets.serving.store.interface import Table, Writer
 from assets.serving.store.records import (
     ENTRY,
     OOV,
+    USER_ENTRY,
     Records,
     earliest,
     id_keys,
@@ -40,6 +42,9 @@ class Engagements:
         users: [E] positions in ``user_ids``.
         timestamps: [E] ascending.
         source_rows: [E].
+        values: [E] float32, NaN where unknown.
+        event_types: [T] names of event types.
+        events: [E] positions in ``event_types``.
     """
 
     numbers: Int
@@ -48,6 +53,9 @@ class Engagements:
     users: Int
     timestamps: Int
     source_rows: Int
+    values: NDArray[np.float32]
+    event_types: list[str]
+    events: Int
 
     @classmethod
     def build(cls, rows: Rows, numbers: Int) -> Self:
@@ -58,10 +66,27 @@ class Engagements:
         order = np.array(sorted(range(len(ids)), key=id_keys(ids).__getitem__), np.int64)
         place = np.empty(len(ids), np.int64)
         place[order] = np.arange(len(ids))
-        return cls(touched, items[at], ids[order].tolist(), place[codes[at]], rows.timestamps[at], rows.source_rows[at])
+        event_codes, event_types = pd.factorize(rows.events, use_na_sentinel=False)
+        return cls(
+            numbers=touched,
+            items=items[at],
+            user_ids=ids[order].tolist(),
+            users=place[codes[at]],
+            timestamps=rows.timestamps[at],
+            source_rows=rows.source_rows[at],
+            values=rows.values[at],  # noqa: PD011 - no frame
+            event_types=event_types.tolist(),
+            events=event_codes[at],
+        )
 
     def __len__(self) -> int:
         return len(self.timestamps)
+
+    def entries(self, kind: np.dtype, ids: Int) -> Records:
+        """[E] history entries of ``kind`` that hold ``ids`` [E]; the fields that only user histories have are unset."""
+        entries = np.empty(len(self), kind)
+        entries["timestamp"], entries["row"], entries["id"] = self.timestamps, self.source_rows, ids
+        return entries
 
 
 def count_items(writer: Writer, engagements: Engagements, half_life_days: float) -> tuple[Records, Records]:
@@ -86,15 +111,13 @@ def count_items(writer: Writer, engagements: Engagements, half_life_days: float)
     return old, new
 
 
-def extend_histories(
-    writer: Writer, table: Table, keys: list[bytes], engagements: Engagements, runs: Int, ids: Int, length: int
-) -> None:
-    """Put engagements into histories, of which the latest ``length`` entries by (timestamp, source row) are kept.
+def extend_histories(writer: Writer, table: Table, keys: list[bytes], entries: Records, runs: Int, length: int) -> None:
+    """Put entries into histories, of which the latest ``length`` by (timestamp, source row) are kept.
 
     Args:
         keys: [n] of the histories.
-        runs: [E] position in ``keys`` of each engagement's history; negative leaves the engagement out.
-        ids: [E] what the entries hold.
+        entries: [E] in order of (timestamp, source row).
+        runs: [E] position in ``keys`` of each entry's history; negative leaves the entry out.
         length: 0 keeps no history at all.
     """
     at = np.flatnonzero(runs >= 0)
@@ -102,12 +125,9 @@ def extend_histories(
     if length == 0 or not len(at):
         return
     present, run_of = np.unique(runs[at], return_inverse=True)
-    entries = np.empty(len(at), ENTRY)
-    entries["timestamp"], entries["row"] = engagements.timestamps[at], engagements.source_rows[at]
-    entries["id"] = ids[at]
     chosen = [keys[run] for run in present.tolist()]
-    old, lengths = unpack_runs(writer.get_many(table, chosen), ENTRY)
-    merged, lengths = merge_entries(old, lengths, entries, run_of)
+    old, lengths = unpack_runs(writer.get_many(table, chosen), entries.dtype)
+    merged, lengths = merge_entries(old, lengths, entries[at], run_of)
     writer.put_many(table, zip(chosen, pack_runs(merged, lengths, length), strict=True))
 
 
@@ -115,13 +135,21 @@ def extend_item_histories(writer: Writer, engagements: Engagements, qualified: I
     """Put engagements of qualified users into their items' histories; ``qualified`` gives their dense ids."""
     dense = qualified.encode(engagements.user_ids)[engagements.users]
     runs = np.where(dense == OOV, -1, engagements.items)
-    extend_histories(writer, Table.ITEM_HISTORIES, number_keys(engagements.numbers), engagements, runs, dense, length)
+    entries = engagements.entries(ENTRY, dense)
+    extend_histories(writer, Table.ITEM_HISTORIES, number_keys(engagements.numbers), entries, runs, length)
 
 
-def extend_user_histories(writer: Writer, engagements: Engagements, length: int) -> None:
-    """Put engagements into their users' histories, and their items into what the users have seen."""
+def extend_user_histories(writer: Writer, engagements: Engagements, event_types: IdMap, length: int) -> None:
+    """Put engagements into their users' histories, and their items into what the users have seen.
+
+    Args:
+        event_types: gives the dense ids of the entries' event types.
+    """
     keys, numbers = id_keys(engagements.user_ids), engagements.numbers[engagements.items]
-    extend_histories(writer, Table.USER_HISTORIES, keys, engagements, engagements.users, numbers, length)
+    entries = engagements.entries(USER_ENTRY, numbers)
+    entries["event"] = event_types.encode(engagements.event_types)[engagements.events]
+    entries["value"] = engagements.values  # noqa: PD011 - no frame
+    extend_histories(writer, Table.USER_HISTORIES, keys, entries, engagements.users, length)
     _extend_seen(writer, keys, engagements)
 
 

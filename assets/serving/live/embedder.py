@@ -4,6 +4,8 @@ An item's vector is the same to rounding whichever items are embedded with it, s
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self, TypeVar
 
 import numpy as np
 import torch
@@ -15,6 +17,7 @@ from assets.serving.live.model import LiveModel, Side
 from assets.serving.store.interface import Reader, Table
 from assets.serving.store.records import (
     ENTRY,
+    USER_ENTRY,
     Records,
     id_keys,
     new_items,
@@ -27,6 +30,7 @@ from assets.stream import PADDING, Int, batches
 from models.base import Features, ItemInputs, UserInputs
 
 Float = NDArray[np.float32]
+T = TypeVar("T", bound=np.generic)
 
 ROWS_PER_BATCH = 4096
 """Items or users encoded at once: bounds memory, changes no result."""
@@ -73,15 +77,19 @@ def stored_vectors(reader: Reader, model: LiveModel, numbers: Int) -> tuple[Floa
     return flat.reshape(int(found.sum()), model.dimension), found
 
 
-def user_vectors(reader: Reader, model: LiveModel, users: Sequence[str]) -> Float:
+def user_vectors(reader: Reader, model: LiveModel, users: Sequence[str], instant: int) -> Float:
     """[B, D or D + 1] vectors of ``users`` to search the index with; finite for unknown ones.
 
     A history is the latest items of the user that have an embedding, as many as the model reads.
+
+    Args:
+        instant: of the request (event clock, microseconds), see :mod:`.requests`; a user with a later engagement asks
+            at the instant of that one.
     """
     parts = [np.zeros((0, model.index_dimension), np.float32)]
     with torch.inference_mode():
         for rows in batches(len(users), ROWS_PER_BATCH):
-            inputs, items = user_inputs(reader, model, users[rows])
+            inputs, items = user_inputs(reader, model, users[rows], instant)
             parts.append(model.towers.user_vectors(inputs, torch.from_numpy(items)).numpy())
     return np.concatenate(parts)
 
@@ -112,39 +120,79 @@ def item_inputs(reader: Reader, model: LiveModel, keys: Sequence[bytes]) -> Item
     )
 
 
-def user_inputs(reader: Reader, model: LiveModel, users: Sequence[str]) -> tuple[UserInputs, Float]:
-    """The user tower's inputs for ``users`` [B], and the vectors [M, D] that their histories point into."""
+def user_inputs(reader: Reader, model: LiveModel, users: Sequence[str], instant: int) -> tuple[UserInputs, Float]:
+    """The user tower's inputs for ``users`` [B] who ask at ``instant``, see :func:`user_vectors`.
+
+    Returns:
+        The inputs, and the vectors [M, D] that their histories point into.
+    """
     keys = id_keys(users)
     ids, features = _encoded_rows(reader, model, "users", keys)
-    entries, lengths = unpack_runs(reader.get_many(Table.USER_HISTORIES, keys), ENTRY)
+    entries, counts = unpack_runs(reader.get_many(Table.USER_HISTORIES, keys), USER_ENTRY)
     distinct, places = np.unique(entries["id"].astype(np.int64), return_inverse=True)
     vectors, found = stored_vectors(reader, model, distinct)
-    owners = np.repeat(np.arange(len(users)), lengths)  # [E]
-    kept = found[places]
-    rows = (np.cumsum(found) - 1)[places]  # [E] rows of vectors, where there is one
-    history, lengths = latest_padded(owners[kept], rows[kept], len(users), model.towers.history_length)
-    inputs = UserInputs(ids, features, torch.from_numpy(history), torch.from_numpy(lengths))
+    owners = np.repeat(np.arange(len(users)), counts)  # [E]
+    there = found[places]
+    kept = entries[there]
+    rows = (np.cumsum(found) - 1)[places[there]]  # [e] rows of vectors
+    latest = Latest.of(owners[there], len(users), model.towers.history_length)
+    timestamps = latest.padded(kept["timestamp"].astype(np.int64), 0)
+    inputs = UserInputs(
+        ids=ids,
+        features=features,
+        history=torch.from_numpy(latest.padded(rows, PADDING)),
+        times=torch.from_numpy(_with_requests(timestamps, latest.lengths, _asked_at(entries, counts, instant))),
+        values=torch.from_numpy(latest.padded(kept["value"].astype(np.float32), np.nan)),
+        events=torch.from_numpy(latest.padded(kept["event"].astype(np.int64), PADDING)),
+        lengths=torch.from_numpy(latest.lengths),
+    )
     return inputs, vectors.copy()
 
 
-def latest_padded(owners: Int, values: Int, rows: int, length: int) -> tuple[Int, Int]:
-    """The last ``length`` values of each of ``rows`` rows, left-aligned, padding behind, as wide as the longest.
+def _asked_at(entries: Records, counts: Int, instant: int) -> Int:
+    """[B] instants of the requests: ``instant``, and not before the last of a user's ``counts`` [B] entries."""
+    asked = np.full(len(counts), instant, np.int64)
+    some = counts > 0
+    asked[some] = np.maximum(instant, entries["timestamp"][np.cumsum(counts)[some] - 1])
+    return asked
 
-    Args:
-        owners: [E] the row of each value, ascending.
-        values: [E].
 
-    Returns:
-        [rows, L], and [rows] how many there are.
+def _with_requests(timestamps: Int, lengths: Int, asked: Int) -> Int:
+    """[B, L + 1] the entries' instants [B, L] and, behind the last of each row, its request's [B]."""
+    times = np.zeros((len(timestamps), timestamps.shape[1] + 1), np.int64)
+    times[:, :-1] = timestamps
+    times[np.arange(len(times)), lengths] = asked
+    return times
+
+
+@dataclass(frozen=True)
+class Latest:
+    """The last few of several values per row.
+
+    Attributes:
+        lengths: [rows] how many there are.
+        owners: [e] the row of each value, ascending.
+        slots: [e] its place in the row, below 0 where it is not among the last.
     """
-    counts = np.bincount(owners, minlength=rows).astype(np.int64)
-    ends = np.cumsum(counts)
-    kept = np.minimum(counts, length)
-    slots = np.arange(len(values)) - (ends - kept)[owners]  # [E] below 0: not among the latest
-    padded = np.full((rows, int(kept.max(initial=0))), PADDING, np.int64)
-    latest = slots >= 0
-    padded[owners[latest], slots[latest]] = values[latest]
-    return padded, kept
+
+    lengths: Int
+    owners: Int
+    slots: Int
+
+    @classmethod
+    def of(cls, owners: Int, rows: int, length: int) -> Self:
+        """The last ``length`` of each row, of values that belong to ``owners`` [e], ascending."""
+        counts = np.bincount(owners, minlength=rows).astype(np.int64)
+        lengths = np.minimum(counts, length)
+        first = np.cumsum(counts) - lengths  # [rows] place of the first that is kept
+        return cls(lengths, owners, np.arange(len(owners)) - first[owners])
+
+    def padded(self, values: NDArray[T], behind: float) -> NDArray[T]:
+        """[rows, L] ``values`` [e], left-aligned, ``behind`` after the last; L is the longest."""
+        padded = np.full((len(self.lengths), int(self.lengths.max(initial=0))), behind, values.dtype)
+        kept = self.slots >= 0
+        padded[self.owners[kept], self.slots[kept]] = values[kept]
+        return padded
 
 
 def _encoded_rows(reader: Reader, model: LiveModel, side: Side, keys: Sequence[bytes]) -> tuple[torch.Tensor, Features]:
@@ -153,7 +201,7 @@ def _encoded_rows(reader: Reader, model: LiveModel, side: Side, keys: Sequence[b
     table = Table.FEATURES if side == "items" else Table.USERS
     ids, features = unpack_features(reader.get_many(table, keys), len(names))
     padded = {
-        name: latest_padded(np.repeat(np.arange(len(keys)), lengths), values, len(keys), int(lengths.max(initial=0)))[0]
+        name: Latest.of(np.repeat(np.arange(len(keys)), lengths), len(keys), len(values)).padded(values, PADDING)
         for name, (values, lengths) in zip(names, features, strict=True)
     }
     return torch.from_numpy(ids), {name: torch.from_numpy(values) for name, values in padded.items()}

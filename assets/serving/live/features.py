@@ -33,6 +33,7 @@ class FeatureConfig:
     Attributes:
         item_history_length: latest engagements of qualified users kept per item; 0 keeps none.
         user_history_length: latest engagements kept per user; 0 keeps none.
+        event_types: dense ids of event types in users' histories; unknown ones are out of vocabulary.
         half_life_days: of the decayed counts.
         retention_us: rows this much older than the watermark are set aside, but not those of the base; ``None``: none.
         trigger: when touched items are embedded again.
@@ -40,6 +41,7 @@ class FeatureConfig:
 
     item_history_length: int
     user_history_length: int
+    event_types: IdMap
     half_life_days: float
     retention_us: int | None
     trigger: TriggerConfig
@@ -90,7 +92,7 @@ def _apply(writer: Writer, accepted: Accepted, qualified: IdMap, config: Feature
     engagements = Engagements.build(accepted.rows, numbers)
     _update_items(writer, engagements, config, now)
     extend_item_histories(writer, engagements, qualified, config.item_history_length)
-    extend_user_histories(writer, engagements, config.user_history_length)
+    extend_user_histories(writer, engagements, config.event_types, config.user_history_length)
     touch_available(writer, accepted.watermark, config.trigger, now)
     put_meta(writer, WATERMARK, accepted.watermark)
     return numbers

@@ -29,9 +29,12 @@ from assets.storage import Storage, write_json
 if TYPE_CHECKING:  # torch is loaded by those who open a generation, not by those who ask which is current
     from assets.serving.live.model import LiveModel
 
-FORMAT: Final = 1
+FORMAT: Final = 2
+"""Of a generation's folder and its store. 2: users' histories hold values and event types."""
+
 CURRENT: Final = "current.json"
 RECORD: Final = "generation.json"
+REBUILD: Final = "materialize serving/item_index, which `thaw run` does, to build a generation anew"
 
 
 class NoIndexError(RuntimeError):
@@ -99,22 +102,27 @@ class Generation:
         """Whether its build came to the end."""
         return (self.folder / RECORD).exists()
 
+    def outdated(self) -> str | None:
+        """What format it has, in words, where that is not the one that this version reads; ``None`` where it is."""
+        form = self._content().get("format")
+        return None if form == FORMAT else f"format {form!r}, this version reads {FORMAT}"
+
     def record(self) -> GenerationRecord:
         """What it was made from.
 
         Raises:
             GenerationError: when its build was killed, or it has another format.
         """
+        if outdated := self.outdated():
+            raise GenerationError(f"{self.folder / RECORD} has {outdated}: {REBUILD}")
+        return GenerationRecord(**self._content())
+
+    def _content(self) -> dict[str, Any]:
         path = self.folder / RECORD
         if not path.exists():
-            raise GenerationError(f"{path} does not exist: materialize serving/item_index to build a generation anew")
+            raise GenerationError(f"{path} does not exist: {REBUILD}")
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if content.get("format") != FORMAT:
-            raise GenerationError(
-                f"{path} has format {content.get('format')!r}, this version reads {FORMAT}:"
-                " materialize serving/item_index to build a generation anew"
-            )
-        return GenerationRecord(**content)
+        return content
 
     def write_record(self, record: GenerationRecord) -> None:
         """Call the generation complete."""

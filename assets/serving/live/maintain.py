@@ -124,7 +124,7 @@ def make_snapshot(opened: OpenGeneration, queries: int, now: int) -> dict[str, A
         epoch, seq = day_of(get_meta(reader, WATERMARK)), get_meta(reader, SEQ, 0)
         index = IvfIndex(opened.model.index_dimension)
         index.build(*indexable(reader, opened, epoch))
-        sample = user_sample(reader, opened.model, 2 * queries)
+        sample = user_sample(reader, opened.model, 2 * queries, now)
     tuning = sample.take(TUNING)
     index.tune(tuning.vectors, TARGET_RECALL, K, tuning.seen)
     file = f"{seq:012}-{epoch}-{now}.safetensors"  # names of different snapshots differ: readers go by the name
@@ -165,15 +165,18 @@ def load_index(reader: Reader, generation: Generation) -> IvfIndex:
     return index
 
 
-def measure_index(opened: OpenGeneration, queries: int) -> tuple[SelfCheck, UserSample, IvfIndex]:
+def measure_index(opened: OpenGeneration, queries: int, now: int) -> tuple[SelfCheck, UserSample, IvfIndex]:
     """Measure the index as it is served now, deltas included, with users that no snapshot was tuned with.
+
+    Args:
+        now: wall clock, microseconds.
 
     Returns:
         The measurements, the users they were made with, and the index.
     """
     with opened.store.read() as reader:
         index = load_index(reader, opened.generation)
-        sample = user_sample(reader, opened.model, 2 * queries).take(MEASURED)
+        sample = user_sample(reader, opened.model, 2 * queries, now).take(MEASURED)
     return measure(index, sample, K), sample, index
 
 

@@ -37,7 +37,7 @@ from models.net import Retrieval
 EXPLAINED: Final = 10
 """Entries of a user's history that are kept at least, whatever the model reads: results are explained by them."""
 
-NOBODY: Final = IdMap(())
+NOTHING: Final = IdMap(())
 
 Side = Literal["items", "users"]
 
@@ -148,8 +148,16 @@ class LiveModel:
 
     @classmethod
     def of_net(cls, manifest: dict[str, Any], loaded: LoadedNet) -> Self:
-        """A net as it was loaded."""
-        assert isinstance(loaded.net, Retrieval)
+        """A net as it was loaded.
+
+        Raises:
+            CheckpointError: when it does not rank items.
+        """
+        if not isinstance(loaded.net, Retrieval):
+            raise CheckpointError(
+                f"{manifest['model']} was trained with loss {loaded.config.net.loss}: it predicts values and does not"
+                " rank items; train it with a softmax to serve it"
+            )
         return cls(manifest, NetTowers(loaded.net), loaded.encodings, loaded.config.counts)
 
     @classmethod
@@ -205,7 +213,12 @@ class LiveModel:
     @property
     def history_users(self) -> IdMap:
         """Qualified users, those that item histories hold; nobody where no histories are read."""
-        return NOBODY if self.encodings is None or not self.item_history_length else self.encodings.history_users
+        return NOTHING if self.encodings is None or not self.item_history_length else self.encodings.history_users
+
+    @property
+    def event_types(self) -> IdMap:
+        """Types of engagements that the model tells apart; none where there is no vocabulary."""
+        return NOTHING if self.encodings is None else self.encodings.event_types
 
     def feature_names(self, side: Side) -> tuple[str, ...]:
         """Features that the model reads, in the order of the encoded rows: by name."""
@@ -216,12 +229,12 @@ class LiveModel:
 
         A feature that ``items`` lacks, or that a row has no value of, is OOV.
         """
-        ids = NOBODY if self.encodings is None else self.encodings.items
+        ids = NOTHING if self.encodings is None else self.encodings.items
         return self._encoded("items", ids.encode(items[Columns.ITEM]), items)
 
     def encoded_users(self, users: pd.DataFrame) -> list[bytes]:
         """[N] rows of USERS, likewise."""
-        ids = NOBODY if self.encodings is None else self.encodings.users
+        ids = NOTHING if self.encodings is None else self.encodings.users
         return self._encoded("users", ids.encode(users[Columns.USER]), users)
 
     def _vocabularies(self, side: Side) -> dict[str, IdMap]:

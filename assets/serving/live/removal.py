@@ -225,4 +225,4 @@ def _retell_users(writer: Writer, opened: OpenGeneration, users: list[str], rows
     if not len(rows):
         return
     engagements = Engagements.build(rows, numbers_for(writer, rows.items.tolist()))
-    extend_user_histories(writer, engagements, opened.model.user_history_length)
+    extend_user_histories(writer, engagements, opened.model.event_types, opened.model.user_history_length)

@@ -94,7 +94,10 @@ def replay_days(tables: DatasetTables, span: Span = "day") -> list[ReplayDay]:
     frame = tables.interactions
     held_back = frame[frame[Columns.TIMESTAMP] >= tables.cutoff]
     if (held_back[Columns.TIMESTAMP] != held_back[Columns.SOURCE_TIMESTAMP]).any():
-        raise ReplayError("split.kind leave_one_out holds back no later half: replay with median_time or quantile")
+        raise ReplayError(
+            "the split puts test engagements on a timeline of its own (leave_one_out, held_out_items), which holds back"
+            " no later half: replay with median_time, quantile or fraction"
+        )
     columns = [name for name in INTERACTIONS_SCHEMA.names if name != Columns.SOURCE_ROW]
     schema = pa.schema([INTERACTIONS_SCHEMA.field(name) for name in columns])
     rows = pa.Table.from_pandas(held_back[columns], schema, preserve_index=False)

@@ -30,6 +30,8 @@ class Rows:
         items: [E] ids (str).
         timestamps: [E] int64 microseconds, UTC, not below 0.
         source_rows: [E] int64, which order equal timestamps.
+        values: [E] float32, NaN where unknown.
+        events: [E] names of event types (str).
         digests: [E] uint64 over everything but the source row: equal for repetitions.
     """
 
@@ -37,12 +39,14 @@ class Rows:
     items: NDArray[np.object_]
     timestamps: Int
     source_rows: Int
+    values: NDArray[np.float32]
+    events: NDArray[np.object_]
     digests: NDArray[np.uint64]
 
     @classmethod
     def from_table(cls, table: pa.Table) -> Self:
         """Columns of a table in ``INTERACTIONS_SCHEMA``."""
-        for name in (Columns.USER, Columns.ITEM):  # each distinct id is hashed, and made an object, once
+        for name in (Columns.USER, Columns.ITEM, Columns.EVENT_TYPE):  # each text is hashed, and made an object, once
             encoded = table[name].combine_chunks().dictionary_encode()
             table = table.set_column(table.column_names.index(name), name, encoded)
         return cls(
@@ -50,6 +54,8 @@ class Rows:
             items=_texts(table[Columns.ITEM]),
             timestamps=table[Columns.TIMESTAMP].to_numpy().astype("datetime64[us]").astype(np.int64),
             source_rows=table[Columns.SOURCE_ROW].to_numpy().astype(np.int64),
+            values=table[Columns.VALUE].to_numpy().astype(np.float32),
+            events=_texts(table[Columns.EVENT_TYPE]),
             digests=row_digests(table),
         )
 
@@ -87,7 +93,8 @@ class BatchRows:
 
 
 def _empty(name: str) -> NDArray[Any]:
-    return np.zeros(0, {"users": object, "items": object, "digests": np.uint64}.get(name, np.int64))
+    types = {"users": object, "items": object, "events": object, "values": np.float32, "digests": np.uint64}
+    return np.zeros(0, types.get(name, np.int64))
 
 
 def _texts(column: pa.ChunkedArray) -> NDArray[np.object_]:

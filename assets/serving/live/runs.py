@@ -41,7 +41,7 @@ def bisect_runs(lengths: Int, runs: Int, precedes: Callable[[Int, Int], NDArray[
 
 
 def merge_entries(old: Records, lengths: Int, new: Records, runs: Int) -> tuple[Records, Int]:
-    """Runs of ENTRY in order of (timestamp, row), each with its new entries put in their places.
+    """Runs of ENTRY or USER_ENTRY in order of (timestamp, row), each with its new entries put in their places.
 
     Args:
         old: [E] entries.

@@ -17,6 +17,7 @@ from assets.serving.store.records import (
     ENTRY,
     NEVER,
     PENDING,
+    USER_ENTRY,
     id_keys,
     new_items,
     number_keys,
@@ -93,14 +94,16 @@ def item_histories(reader: Reader, items: StoredItems) -> pd.DataFrame:
 
 
 def user_histories(reader: Reader, items: StoredItems, users: Sequence[str]) -> pd.DataFrame:
-    """``user_id``, ``place``, ``item_id``, ``timestamp`` of ``users``."""
-    entries, lengths = unpack_runs(reader.get_many(Table.USER_HISTORIES, id_keys(users)), ENTRY)
+    """``user_id``, ``place``, ``item_id``, ``timestamp``, ``value``, ``event`` (dense id of its type) of ``users``."""
+    entries, lengths = unpack_runs(reader.get_many(Table.USER_HISTORIES, id_keys(users)), USER_ENTRY)
     return pd.DataFrame(
         {
             Columns.USER: np.repeat(np.array(users, dtype=object), lengths),
             "place": places_in_runs(lengths),
             Columns.ITEM: items.ids_of(entries["id"].astype(np.int64)),
             Columns.TIMESTAMP: entries["timestamp"].astype("datetime64[us]"),
+            Columns.VALUE: entries["value"].astype(np.float32),
+            "event": entries["event"].astype(np.int64),
         }
     )
 

@@ -13,7 +13,7 @@ from assets.serving.live.embedder import stored_vectors
 from assets.serving.live.items import Details, item_details
 from assets.serving.live.model import LiveModel
 from assets.serving.store.interface import Reader, Table
-from assets.serving.store.records import ENTRY, NEVER, id_keys, new_items, numbers_of, unpack, unpack_runs
+from assets.serving.store.records import NEVER, USER_ENTRY, id_keys, new_items, numbers_of, unpack, unpack_runs
 from assets.stream import Int
 
 REASONS: Final = 3
@@ -143,7 +143,7 @@ def reasons(
 
     Nothing where a model has no embeddings, where an item has none yet, or without history.
     """
-    entries, _ = unpack_runs(reader.get_many(Table.USER_HISTORIES, id_keys([user])), ENTRY)
+    entries, _ = unpack_runs(reader.get_many(Table.USER_HISTORIES, id_keys([user])), USER_ENTRY)
     history, towards = _directions(reader, model, np.unique(entries["id"].astype(np.int64)))  # [H], [H, D]
     if not len(history):
         return dict.fromkeys(results, ())

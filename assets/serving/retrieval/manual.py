@@ -53,9 +53,13 @@ def _fields(document: Mapping[str, Any], operation: Mapping[str, Any]) -> Iterat
 BOUNDS = ("minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems", "default")
 
 
+def _type(schema: Mapping[str, Any]) -> str:
+    """What JSON type a value has; where it may be left out, which is ``null``, what it has if not."""
+    kinds = [kind for kind in schema.get("anyOf", [schema]) if kind.get("type") != "null"]
+    return " or ".join(kind.get("format", kind.get("type", "")) for kind in kinds)
+
+
 def _row(name: str, description: str, schema: Mapping[str, Any], required: bool) -> str:
     bounds = [f"{bound} {schema[bound]}" for bound in BOUNDS if bound in schema]
-    stated = (
-        ", ".join([schema.get("type", ""), "required" if required else "", *bounds]).strip(", ").replace(", ,", ",")
-    )
+    stated = ", ".join([_type(schema), "required" if required else "", *bounds]).strip(", ").replace(", ,", ",")
     return f"<tr><td><code>{escape(name)}</code></td><td>{escape(description)}</td><td>{escape(stated)}</td></tr>"

@@ -14,6 +14,7 @@ A retriever reads and never writes. It may be used by many threads, and is one p
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from functools import partial
 from typing import Final, Self
 
@@ -140,7 +141,12 @@ class Retriever:
                 yield there, vectors[:, : serving.model.dimension]
 
     def recommend(
-        self, users: Sequence[str], k: int = 10, new_only: bool = False, why: bool = False
+        self,
+        users: Sequence[str],
+        k: int = 10,
+        new_only: bool = False,
+        why: bool = False,
+        at: datetime | None = None,
     ) -> list[Recommendations]:
         """The best k items for each of ``users``, without what the user engaged with before.
 
@@ -149,9 +155,13 @@ class Retriever:
             k: at least 1; fewer are returned where there are no more.
             new_only: choose among new items alone.
             why: name the items of the user's history that are nearest to each result.
+            at: ask as of this instant, for models that read the time of a request; not before the latest engagement.
+                ``None``: now, or a day after the latest engagement where that is earlier. It changes neither histories
+                nor the catalog.
 
         Raises:
             ValueError: when k is below 1, or a user id is empty.
+            assets.serving.live.requests.InstantError: when ``at`` is too early or has no time zone.
         """
         if k < 1:
             raise ValueError(f"k must be at least 1, got {k}")
@@ -160,7 +170,7 @@ class Retriever:
         removed = self._removed()
         with self._switch.using() as serving:
             with serving.store.read() as reader:
-                asked = self._asked(serving, reader, users, k, new_only, removed)
+                asked = self._asked(serving, reader, users, k, new_only, removed, at)
                 watermark = get_meta(reader, WATERMARK)
                 with serving.index.reading() as indexed:
                     found = find(indexed, serving.catalog, reader, asked, watermark or 0)
@@ -194,7 +204,14 @@ class Retriever:
             return Similar(item, about[item].details.title if item in about else None, tuple(results), version)
 
     def _asked(
-        self, serving: Serving, reader: Reader, users: Sequence[str], k: int, new_only: bool, removed: Removed
+        self,
+        serving: Serving,
+        reader: Reader,
+        users: Sequence[str],
+        k: int,
+        new_only: bool,
+        removed: Removed,
+        at: datetime | None,
     ) -> Asked:
         distinct = list(dict.fromkeys(users))
         histories = reader.get_many(Table.USER_HISTORIES, id_keys(distinct))
@@ -203,7 +220,7 @@ class Retriever:
         ]
         return Asked(
             users=known,
-            queries=serving.user_vectors(reader, known),
+            queries=serving.user_vectors(reader, known, at),
             others=[user for user in distinct if user not in set(known)],
             seen=dict(zip(distinct, seen(reader, distinct), strict=True)),
             removed=removed.items,

@@ -1,6 +1,6 @@
 """The HTTP service: one process that answers from the live index and follows it without a restart.
 
-    GET  /v1/recommend?user=42&k=10&new_only=false&why=true
+    GET  /v1/recommend?user=42&k=10&new_only=false&why=true&at=2024-05-01T18:00:00Z
     POST /v1/recommend  {"users": ["42", "43"], "k": 10}
     GET  /v1/similar?item=7&k=10
     GET  /healthz   503 until an index is loaded    GET /metrics   Prometheus
@@ -20,10 +20,11 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from assets.config import ServiceConfig
+from assets.serving.live.requests import InstantError
 from assets.serving.retrieval.answers import Recommendations, Similar, Version
 from assets.serving.retrieval.follower import Follower
 from assets.serving.retrieval.manual import manual_page
@@ -37,6 +38,10 @@ TITLE = "Thaw retrieval"
 COUNT = "items to return"
 NEW = "choose among items that became available lately"
 EXPLAINED = "name the items of the user's history nearest to each result"
+AT = (
+    "ask as of this instant, ISO 8601 with a time zone, not before the latest engagement;"
+    " by default now, or a day after the latest engagement where that is earlier"
+)
 PATHS = frozenset({"/v1/recommend", "/v1/similar", "/healthz", "/metrics", "/docs", "/openapi.json"})
 
 Id = Annotated[str, Field(min_length=1, max_length=LONGEST_ID)]
@@ -80,6 +85,7 @@ def create_app(
     app.add_middleware(MeteredApp, meters=meters, paths=PATHS)
     app.add_exception_handler(StarletteHTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(InstantError, _impossible)
     guarded = [Depends(_guard(token))]
     app.include_router(_queries(follower, config, served, clock), dependencies=guarded)
     app.include_router(_state(follower))
@@ -107,6 +113,7 @@ def _queries(follower: Follower, config: ServiceConfig, served: ServedLog, clock
         k: int = Field(usual, ge=1, le=config.max_k, description=COUNT)
         new_only: bool = Field(False, description=NEW)
         why: bool = Field(False, description=EXPLAINED)
+        at: AwareDatetime | None = Field(None, description=AT)
 
     def answered(version: Version) -> None:
         served.answered(version.generation, version.seq, clock())
@@ -117,16 +124,17 @@ def _queries(follower: Follower, config: ServiceConfig, served: ServedLog, clock
         k: count = usual,
         new_only: new = False,
         why: explained = False,
+        at: Annotated[AwareDatetime | None, Query(description=AT)] = None,
     ) -> Recommendations:
         """The best items for a user, without those engaged with before; what is popular for an unknown user."""
-        (answer,) = _ready(follower).recommend([user], k, new_only, why)
+        (answer,) = _ready(follower).recommend([user], k, new_only, why, at)
         answered(answer.version)
         return answer
 
     @router.post("/recommend")
     def recommend_many(asked: Asked) -> list[Recommendations]:
         """The same for several users, in their order."""
-        answers = _ready(follower).recommend(asked.users, asked.k, asked.new_only, asked.why)
+        answers = _ready(follower).recommend(asked.users, asked.k, asked.new_only, asked.why, asked.at)
         answered(answers[0].version)
         return answers
 
@@ -208,6 +216,10 @@ def _ready(follower: Follower) -> Retriever:
 def _http_error(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, StarletteHTTPException)
     return JSONResponse({"error": error.detail}, error.status_code, error.headers)
+
+
+def _impossible(_: Request, error: Exception) -> JSONResponse:
+    return JSONResponse({"error": str(error)}, 422)
 
 
 def _invalid(_: Request, error: Exception) -> JSONResponse:

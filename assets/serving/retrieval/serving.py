@@ -3,12 +3,14 @@
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from assets.ingestion.landing.removed import Removed, read_removed, removed_path
 from assets.serving.live.embedder import user_vectors
 from assets.serving.live.generation import Generation, open_generation
 from assets.serving.live.model import LiveModel
+from assets.serving.live.requests import chosen_instant, request_instant
 from assets.serving.retrieval.catalog import Catalog
 from assets.serving.retrieval.live_index import Followed, LiveIndex
 from assets.serving.store.interface import KeyValueStore, Reader
@@ -51,9 +53,14 @@ class Serving:
                 self.catalog = self.catalog.updated(reader, followed.touched)
         return followed
 
-    def user_vectors(self, reader: Reader, users: Sequence[str]) -> Float:
-        """[B, D] queries for the index."""
-        return user_vectors(reader, self.model, users)
+    def user_vectors(self, reader: Reader, users: Sequence[str], at: datetime | None) -> Float:
+        """[B, D] queries for the index, of users who ask as of ``at``; ``None``: now.
+
+        Raises:
+            InstantError: when ``at`` cannot be asked as of, see :func:`~assets.serving.live.requests.chosen_instant`.
+        """
+        instant = request_instant(reader, self.clock()) if at is None else chosen_instant(reader, at)
+        return user_vectors(reader, self.model, users, instant)
 
     def _read_catalog(self) -> Catalog:
         with self.store.read() as reader:

@@ -24,7 +24,7 @@ class Table(StrEnum):
     FEATURES: no -> encoded row, see :func:`~assets.serving.store.records.pack_features`.
     ITEM_HISTORIES: no -> :data:`~assets.serving.store.records.ENTRY` array of qualified users, oldest first.
     USERS: user id -> encoded row, as FEATURES; absent for users unknown to the checkpoint without features.
-    USER_HISTORIES: user id -> ENTRY array of items, oldest first.
+    USER_HISTORIES: user id -> :data:`~assets.serving.store.records.USER_ENTRY` array of items, oldest first.
     SEEN: user id -> ascending int32 numbers of every item engaged with.
     VECTORS: no -> float32 [D] embedding without the trend dimension.
     PENDING: no -> one :data:`~assets.serving.store.records.PENDING`.

@@ -32,8 +32,12 @@ ITEM = np.dtype(
     ]
 )
 ENTRY = np.dtype([("timestamp", "<i8"), ("row", "<i8"), ("id", "<i4")])
-"""One history entry; ``row`` is the source row, which orders equal timestamps; ``id`` is a dense id among the qualified
-users (item histories) or an item's number (user histories)."""
+"""One entry of an item's history: ``row`` is the source row, which orders equal timestamps; ``id`` is a dense id among
+the qualified users."""
+
+USER_ENTRY = np.dtype([*ENTRY.descr, ("event", "<i4"), ("value", "<f4")])
+"""One entry of a user's history: ``id`` is the item's number, ``event`` the dense id of the engagement's type among
+those that the checkpoint knows, ``value`` the engagement's, NaN where unknown."""
 
 PENDING = np.dtype(
     [

@@ -42,6 +42,18 @@ TREND: Final[Axes] = {
     "trend": ({"weight": 0.0, "learned": False}, {"weight": 1.0, "learned": False}, {"weight": 1.0, "learned": True}),
     "counts.half_life_days": (1.0, 3.0, 7.0, 14.0),
 }
+RECURRENT: Final[Axes] = {
+    "users.hidden": (50, 128, 200),
+    "users.history_length": (20, 50, 100),
+    "users.dropout": (0.0, 0.2, 0.5),
+}
+SESSIONS: Final[Axes] = {"users.session_gap_minutes": (30.0, 60.0, 24 * 60.0), "users.session.dim": (4, 8, 16)}
+MIXED: Final[Axes] = {
+    "items.half_count": (3.0, 10.0, 30.0),
+    "items.feature_dim": (8, 16, 32),
+    "users.request": (None,),
+    "users.feedback": (None,),
+}
 IDS_IN_STATIC: Final[Grid] = (
     {"items.ids": False},
     *({"items.ids": True, "items.id_dropout": probability} for probability in (0.1, 0.5, 0.9)),
@@ -78,6 +90,10 @@ GRIDS: Final[dict[str, Grid]] = {
     "ihm_sasrec": IHM,
     "ihm_cdn": around({**FIT, **HISTORY}) + GAMMA,
     "ihm_dat": around({**FIT, **inside(HISTORY), **MIMIC}),
+    "gru": around({**FIT, **RECURRENT}),
+    "hrnn": around({**FIT, **RECURRENT, **SESSIONS}),
+    "hgru": around({**FIT, **RECURRENT, **SESSIONS}),
+    "hrnn_meta": around({**FIT, **RECURRENT, **SESSIONS, **MIXED, **TREND}),
 }
 
 

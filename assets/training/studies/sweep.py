@@ -90,9 +90,7 @@ def run_trial(trial: Trial, past: DatasetTables, settings: Settings) -> dict[str
     started, seeded = time.perf_counter(), for_seed(settings, trial.seed)
     row: dict[str, Any] = {"model": trial.model, "overrides": _json(trial.overrides), "seed": trial.seed}
     try:
-        fitted, recommender = fit_before_validation(
-            trial.model, trial.config, past, validator(past, trial.seed), seeded
-        )
+        fitted, recommender = fit_before_validation(trial.config, past, validator(past, trial.seed), seeded)
     except FloatingPointError as error:
         row |= {"error": str(error), "epochs": 0, "best_epoch": 0, "parameters": 0, trial.config.monitor: math.nan}
         row |= not_measured()

@@ -133,3 +133,12 @@ def test_decay_table_by_hand():
     assert [cell.strip() for cell in lines[0].strip("|").split("|")] == ["HR@10 overall", "window 0", "window 1"]
     assert [cell.strip() for cell in lines[2].strip("|").split("|")] == ["m", "0.200", "0.100 (50% [40%, 60%])"]
     assert "HR@10 cold" in decay_table(windows, {"m": relative}, "hr", 10, CaseSlice.COLD)
+
+
+def test_of_many_windows_twenty_have_a_column():
+    base = metrics({"m": {"overall": 0.2}})
+    windows = pd.concat([base.assign(window=str(place)) for place in range(100)])
+    relative = pd.DataFrame([("overall", "hr", 10, "99", 0.5, 0.4, 0.6, 9)], columns=list(RELATIVE_COLUMNS))
+    header = decay_table(windows, {"m": relative}, "hr", 10).splitlines()[0]
+    shown = [int(cell.split()[1]) for cell in header.strip("|").split("|") if "window" in cell]
+    assert (len(shown), shown[0], shown[-1], sorted(set(shown))) == (20, 0, 99, shown)

@@ -10,7 +10,7 @@ import pytest
 from assets import keys
 from assets.config import Settings
 from assets.monitoring.assets import dashboard, engagement_drift
-from assets.monitoring.drift import score_board, summary_table
+from assets.monitoring.drift import MOST_REPORTS, reported_windows, score_board, summary_table
 from assets.monitoring.front import collect
 from assets.monitoring.places import front_path, report_path, summary_path
 from assets.storage import Storage, write_parquet, write_text
@@ -84,6 +84,14 @@ def test_a_window_without_engagements_has_no_report(storage: Storage, settings: 
     event = materialize(engagement_drift, other, settings)
     assert "window_0" in event.metadata
     assert "window_1" not in event.metadata
+
+
+def test_of_many_windows_fifty_have_a_report() -> None:
+    windows = pd.Series([None, *range(199), 4, 198, 300], dtype="Int32")
+    reported = reported_windows(windows)
+    assert len(reported) == MOST_REPORTS
+    assert (reported[0], reported[-1], sorted(set(reported))) == (0, 300, reported)
+    assert reported_windows(windows.where(windows < 3)) == [0, 1, 2]
 
 
 def test_no_window_at_all_is_an_error() -> None:

@@ -34,9 +34,10 @@ def storage(dataset: Storage, tmp_path: Path) -> Storage:
     return Storage(tmp_path / "data", dataset.dataset)
 
 
-def validate(storage: Storage, name: str) -> TableResult:
+def validate(storage: Storage, name: str, split: SplitConfig | None = None) -> TableResult:
     run = checks.validate_leakage if name == results.LEAKAGE else checks.validate_table
-    return run(name, storage, toy_settings(storage.root.parent))
+    settings = toy_settings(storage.root.parent)
+    return run(name, storage, settings.model_copy(update={"split": split}) if split else settings)
 
 
 def not_met(result: TableResult) -> list[str]:
@@ -158,7 +159,7 @@ PLANTED: list[tuple[str, dict[str, Plant]]] = [
         "test_cases",
         {
             "every case is a test engagement, with its user, item, time and window": cell("source_row", 0, 0),
-            "window is one of the split's": cell("window", 7, 1),
+            "window is one of 0 to 1": cell("window", 7, 1),
             "slice is one of head, tail, cold": cell("slice", "lukewarm", 2),
             "engagements_seen is a count": cell("engagements_seen", -1, 3),
             "on_catalog is never missing": cell("on_catalog", None, 4),
@@ -195,12 +196,41 @@ def test_planted_faults_fail(storage: Storage, name: str, faults: dict[str, Plan
     assert set(faults) <= set(not_met(result))
 
 
-@pytest.mark.parametrize(("hour", "end"), [(0, "2020-05-03"), (23, "2020-05-03")])
-def test_leave_one_out_reaches_two_midnights_past_the_last_day(hour: int, end: str) -> None:
+@pytest.mark.parametrize(("kind", "end"), [("leave_one_out", "2020-05-03"), ("held_out_items", "2020-05-02")])
+@pytest.mark.parametrize("hour", [0, 23])
+def test_what_is_held_out_reaches_past_the_last_day(kind: str, end: str, hour: int) -> None:
     now = pd.Timestamp("2020-05-01") + pd.Timedelta(hour, "h")
-    limits = Limits.of(SplitConfig(kind="leave_one_out", windows=4), now)
+    limits = Limits.of(SplitConfig(kind=kind), now)
     assert (limits.now, limits.timeline_end, limits.windows) == (now, pd.Timestamp(end), 1)
     assert Limits.of(SplitConfig(windows=4), now) == Limits(now, now, 4, 50)
+    assert Limits.of(SplitConfig(kind="fraction"), now) == Limits(now, now, None, 50)
+
+
+FRAMES = SplitConfig(kind="fraction")
+
+
+@pytest.mark.parametrize("name", ["raw_interactions", "interactions", "split_bounds", "test_cases"])
+def test_any_number_of_frames_is_right(storage: Storage, name: str) -> None:
+    assert not_met(validate(storage, name, FRAMES)) == []
+
+
+def test_a_frame_may_be_empty_and_train_time_may_not(storage: Storage) -> None:
+    path = results.table_path(storage, "split_bounds")
+    interactions = results.table_path(storage, "interactions")
+    change(interactions, lambda table: table[table["window"].fillna(-1) != 0])
+    change(path, cell("engagements", 0, 2))
+    assert not_met(validate(storage, "split_bounds", FRAMES)) == []
+    change(interactions, lambda table: table[table["split"] != "validation"])
+    change(path, cell("engagements", 0, 1))
+    assert not_met(validate(storage, "split_bounds", FRAMES)) == ["train and validation are not empty"]
+    change(path, lambda table: table.head(2))
+    assert "train, validation and a frame" in not_met(validate(storage, "split_bounds", FRAMES))
+
+
+@pytest.mark.parametrize("name", ["interactions", "test_cases"])
+def test_a_frame_before_the_first_is_found(storage: Storage, name: str) -> None:
+    change(results.table_path(storage, name), cell("window", -1, -4))
+    assert "window is 0 or more" in not_met(validate(storage, name, FRAMES))
 
 
 def test_failing_rows_are_kept_and_at_most_twenty(storage: Storage) -> None:

@@ -24,9 +24,13 @@ from tests.transforms.raw import random_rows, write_raw
 
 SPLITS = {
     "quantile": SplitConfig(kind="quantile", quantile=0.8, windows=2, head_rule="pareto", head_share=0.3),
-    "by_time": SplitConfig(kind="leave_one_out", windows=4, tail_max_count=9),
+    "by_time": SplitConfig(kind="leave_one_out", tail_max_count=9),
     "at_random": SplitConfig(kind="leave_one_out", held_out_by="random", head_rule="pareto", head_share=0.1),
+    "frames": SplitConfig(kind="fraction", fraction=0.8, frame="day", tail_max_count=9),
+    "by_item": SplitConfig(kind="held_out_items", held_out_share=0.3, held_out_seed=8, tail_max_count=9),
 }
+HELD_OUT = {"i0", "i3", "i6", "i13", "made_later"}
+"""The 0.3 of the 15 items, 4.5 rounded half up, whose MD5 digests with seed 8 are the smallest."""
 ROWS: list[Row] = [
     *random_rows(3),
     ("pair", "i1", "2020-03-02 05:00:00"),  # two engagements: both train
@@ -34,8 +38,10 @@ ROWS: list[Row] = [
     ("three", "i1", "2020-03-01 07:00:00"),
     ("three", "i2", "2020-03-01 08:00:00"),
     ("three", "made_later", "2020-03-20 08:00:00"),  # created long after train time: known from a test row only
+    ("newcomer", "i6", "2020-03-02 05:30:00"),  # has engagements on held-out items only
+    ("newcomer", "i3", "2020-03-05 05:30:00"),
 ]
-MADE_AT = "2020-03-19 00:00:00"
+MADE_AT = {"made_later": "2020-03-19 00:00:00", "i3": "2019-01-01 00:00:00"}
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,8 @@ class Built:
 def raw_tables(root: Path) -> Storage:
     storage = write_raw(Storage(root / "data", "toy"), interactions_frame(ROWS))
     items = storage.read_raw("items")
-    items.loc[items["item_id"] == "made_later", "created_at"] = pd.Timestamp(MADE_AT)
+    for item, instant in MADE_AT.items():
+        items.loc[items["item_id"] == item, "created_at"] = pd.Timestamp(instant)
     write_parquet(storage.raw_table("items"), items)
     return storage
 
@@ -72,13 +79,15 @@ def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def expected_splits(split: SplitConfig) -> dict[int, str]:
     """Source row -> split, one user (or the whole of time) at a time."""
     times = [datetime.fromisoformat(row[2]) for row in ROWS]
-    if split.quantile is not None:
+    if split.kind != "leave_one_out":
         cutoff = sorted(times)[-(-len(times) * 8 // 10) - 1]  # the discrete 0.8 quantile
-        train = sorted(time for time in times if time < cutoff)
+        by_item = split.kind == "held_out_items"
+        tested = [row[1] in HELD_OUT if by_item else time >= cutoff for row, time in zip(ROWS, times, strict=True)]
+        train = sorted(time for time, is_test in zip(times, tested, strict=True) if not is_test)
         validation_start = train[-(-len(train) * 9 // 10) - 1]
         return {
-            row: "test" if time >= cutoff else "validation" if time >= validation_start else "train"
-            for row, time in enumerate(times)
+            row: "test" if is_test else "validation" if times[row] >= validation_start else "train"
+            for row, is_test in enumerate(tested)
         }
     of_user: dict[str, list[int]] = defaultdict(list)
     for row, (user, _, _) in enumerate(ROWS):
@@ -100,6 +109,9 @@ def expected_times(split: SplitConfig, labels: dict[int, str]) -> dict[int, pd.T
         midnight = datetime(last.year, last.month, last.day) + timedelta(days=1)
         moved = {"validation": midnight, "test": midnight + timedelta(days=1)}
         times = {row: moved.get(labels[row], time) for row, time in times.items()}
+    if split.kind == "held_out_items":
+        midnight = datetime(2020, 3, 10)  # the last engagement on another item is of March 9
+        times = {row: midnight if labels[row] == "test" else time for row, time in times.items()}
     return {row: pd.Timestamp(time) for row, time in times.items()}
 
 
@@ -126,7 +138,8 @@ def test_splits_and_times_equal_the_reference(built: Built) -> None:
 
 def test_windows_are_what_the_settings_say(built: Built) -> None:
     bounds = built.storage.read_table("split_bounds")
-    assert bounds["window"].dropna().tolist() == list(range(built.split.test_windows))
+    frames = 18  # days from the cutoff, on March 3, to the last engagement, on March 20, a little of the last one
+    assert bounds["window"].dropna().tolist() == list(range(built.split.test_windows or frames))
     assert (bounds["starts_at"].iloc[1:].to_numpy() == bounds["ends_at"].iloc[:-1].to_numpy()).all()
 
 
@@ -181,9 +194,61 @@ def test_an_item_of_test_rows_alone_is_a_candidate_that_training_never_saw(built
     items = built.storage.read_table("items").set_index("item_id")
     cutoff = pd.Timestamp("2020-03-11")  # the last day of train is March 9
     row = items.loc["made_later"]
-    assert (row["first_engaged_at"], row["available_at"], row["created_at"]) == (cutoff, cutoff, pd.Timestamp(MADE_AT))
+    assert (row["first_engaged_at"], row["available_at"], row["created_at"]) == (
+        cutoff,
+        cutoff,
+        pd.Timestamp(MADE_AT["made_later"]),
+    )
     assert (row["train_count"], row["slice"]) == (0, "cold")
     tables = load_tables(built.storage)
     assert tables.cutoff == np.datetime64(cutoff, "us")
     assert "made_later" not in set(before_cutoff(tables).catalog.item_ids)
     assert "made_later" in set(tables.catalog.item_ids[tables.catalog.rows_at(tables.cutoff)])
+
+
+@pytest.mark.parametrize("built", ["frames"], indirect=True)
+def test_frames_follow_each_other_whether_or_not_anything_happens(built: Built) -> None:
+    bounds, rows = built.storage.read_table("split_bounds"), built.interactions
+    tested = rows[rows["split"] == "test"]
+    frames = bounds[bounds["split"] == "test"].sort_values("window")
+    cutoff = tested["timestamp"].min()
+    day = pd.Timedelta(1, "D")
+    assert (frames["starts_at"] == [cutoff + place * day for place in range(len(frames))]).all()
+    assert frames["ends_at"].iloc[-1] == rows["timestamp"].max() + pd.Timedelta(1, "us")
+    assert (tested["window"] == (tested["timestamp"] - cutoff) // day).all()
+    counts = tested["window"].value_counts()
+    assert frames["engagements"].tolist() == [counts.get(window, 0) for window in frames["window"]]
+    assert 0 in frames["engagements"].tolist()
+
+
+@pytest.mark.parametrize("built", ["by_item"], indirect=True)
+def test_held_out_items_are_asked_for_once_all_else_has_trained(built: Built) -> None:
+    rows, cases = built.interactions, built.storage.read_table("test_cases")
+    assert set(rows.loc[rows["split"] == "test", "item_id"]) == HELD_OUT
+    assert not HELD_OUT & set(rows.loc[rows["split"] != "test", "item_id"])
+    assert set(cases["timestamp"]) == set(cases["refresh_at"]) == {pd.Timestamp("2020-03-10")}
+    assert (cases["window"] == 0).all()
+    assert (cases["slice"] == "cold").all()
+    assert (cases["engagements_seen"] == 0).all()
+    assert cases["on_catalog"].all()
+    assert not cases["is_repeat"].any()
+    assert cases.groupby("user_id")["user_in_train"].first().to_dict() == {
+        user: user != "newcomer" for user in cases["user_id"]
+    }
+    histories = built.storage.read_table("user_histories").set_index("user_id")["item_ids"]
+    assert "newcomer" not in histories
+    assert not HELD_OUT & {item for history in histories for item in history}
+
+
+@pytest.mark.parametrize("built", ["by_item"], indirect=True)
+def test_held_out_items_join_the_catalog_at_the_test_instant_whenever_they_were_created(built: Built) -> None:
+    items = built.storage.read_table("items").set_index("item_id")
+    held_out = items.loc[sorted(HELD_OUT)]
+    assert set(held_out["available_at"]) == set(held_out["first_engaged_at"]) == {pd.Timestamp("2020-03-10")}
+    assert set(held_out["train_count"]) == {0}
+    assert held_out.loc["i3", "created_at"] == pd.Timestamp(MADE_AT["i3"])
+    tables = load_tables(built.storage)
+    past = before_cutoff(tables)
+    assert set(past.catalog.item_ids) == set(items.index) - HELD_OUT
+    assert set(tables.catalog.item_ids[tables.catalog.rows_at(tables.cutoff)]) == set(items.index)
+    assert "newcomer" not in set(past.users["user_id"])

@@ -1,6 +1,6 @@
 """Random tables, and slow readings of them: one engagement after another, no index, no array arithmetic."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -56,6 +56,14 @@ def tables_of(rows: list[tuple[str, str, str]]) -> DatasetTables:
     end = np.datetime64(frame["timestamp"].max(), "us") + HOUR
     stream = EngagementStream.from_tables(frame, users, catalog)
     return DatasetTables(stream, Catalog.from_table(catalog), users, frame, end, end)
+
+
+def with_feedback(tables: DatasetTables) -> DatasetTables:
+    """The same engagements with a value each, every fourth unknown, and of three types."""
+    number = np.arange(len(tables.stream))
+    values = np.where(number % 4 == 1, np.nan, number / 7).astype(np.float32)
+    stream = replace(tables.stream, values=values, events=number % 3, event_types=("buy", "rating", "view"))
+    return replace(tables, stream=stream)
 
 
 @dataclass(frozen=True)

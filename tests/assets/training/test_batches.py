@@ -16,7 +16,7 @@ from assets.training.negatives import inverse_frequency, rebalanced
 from assets.training.refresh import Refresher, TrendPreset
 from models.base import ItemInputs, TrainBatch
 from tests.assets.training import slow
-from tests.assets.training.slow import DAY, LATE, START, random_tables, tables_of
+from tests.assets.training.slow import DAY, LATE, START, random_tables, tables_of, with_feedback
 
 TREND = TrendPreset(half_life_days=2.0, smoothing=0.5)
 QUALIFIED, HISTORY, ITEM_HISTORY, BATCH = 20, 6, 3, 17
@@ -183,6 +183,37 @@ def test_targets_know_what_was_known_at_them(kind: str, length: int) -> None:
     assert any(target.seen for target in found)
 
 
+@pytest.mark.parametrize("length", [HISTORY, 400])
+def test_histories_carry_instants_values_and_types_and_targets_their_own(length: int) -> None:
+    """Of each entry before a target, and the target's own instant behind them, as that of its request."""
+    tables = with_feedback(random_tables(2))
+    stream, all_of = tables.stream, slow.engagements(tables.stream)
+    batches, compared = source(tables, length=length), 0
+    dense = {code: 1 + sorted(stream.event_types).index(name) for code, name in enumerate(stream.event_types)}
+    for group, _, batch in groups(batches):
+        chosen = slice(*batches.groups.offsets[batches.groups.group_offsets[group : group + 2]])
+        engaged = batches.groups.targets[chosen].tolist()
+        assert torch.equal(batch.values.isnan(), torch.from_numpy(np.isnan(stream.values[engaged])))
+        assert batch.values.nan_to_num(-1).tolist() == np.nan_to_num(stream.values[engaged], nan=-1).tolist()
+        users = batch.users
+        for row, at, target in zip(batch.target_rows.tolist(), batch.target_positions.tolist(), engaged, strict=True):
+            one = all_of[target]
+            known = [n for n, other in enumerate(all_of) if other.user == one.user and other.at < one.at]
+            read = slow.window(known, length)
+            assert users.times[row, : at + 1].tolist() == [microseconds(all_of[n].at) for n in [*read, target]]
+            assert users.events[row, :at].tolist() == [dense[int(stream.events[n])] for n in read]
+            assert users.values[row, :at].nan_to_num(-1).tolist() == np.nan_to_num(stream.values[read], nan=-1).tolist()
+            compared += at
+        behind = torch.arange(users.history.shape[1]) >= users.lengths[:, None]
+        assert users.values[behind].isnan().all()
+        assert (users.events[behind] == PADDING).all()
+    assert compared > 400
+
+
+def microseconds(instant: np.datetime64) -> int:
+    return int((instant - np.datetime64("1970-01-01", "us")) / np.timedelta64(1, "us"))
+
+
 @pytest.mark.parametrize("kind", list(DRAWS))
 def test_items_are_what_is_needed_candidates_first(kind: str) -> None:
     tables = random_tables(2)
@@ -329,7 +360,7 @@ def assert_equal(one: Any, other: Any, without: set[str]) -> None:
         if isinstance(left, dict):
             assert {name: value.tolist() for name, value in left.items()} == {n: v.tolist() for n, v in right.items()}
         elif isinstance(left, torch.Tensor):
-            assert torch.equal(left, right), field.name
+            torch.testing.assert_close(left, right, rtol=0, atol=0, equal_nan=True)
         elif isinstance(left, int):
             assert left == right, field.name
         else:

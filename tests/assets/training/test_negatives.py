@@ -2,10 +2,99 @@ import numpy as np
 import pytest
 import torch
 
-from assets.training.negatives import draw, frequencies, inverse_frequency, rebalanced
+from assets.training.negatives import AliasTable, draw, frequencies, inverse_frequency, rebalanced
 
 COUNTS = np.array([0, 9, 1, 30])
 MANY = 40_000
+
+
+def distributions() -> dict[str, np.ndarray]:
+    """[N] each, sums of 1."""
+    rng = np.random.default_rng(0)
+    raw = {
+        "one": np.ones(1),
+        "two": np.array([0.3, 0.7]),
+        "equal": np.ones(7),
+        "many equal": np.ones(999),
+        "ninths": np.full(9, 0.1),  # 9 times 1/9 in floats is not 1 in sum, nor is each weight
+        "one of all": np.eye(1, 6, 4)[0],
+        "half nothing": np.tile([0.0, 1.0], 40),
+        "first takes most": 1 / np.arange(1.0, 2000) ** 1.5,
+        "last takes most": 1 / np.arange(2000.0, 1, -1),
+        "one light": np.array([1.0, 1.0, 1.0, 0.2]),
+        "one heavy": np.array([0.1, 0.1, 9.0, 0.1]),
+        "exactly average": np.array([1.0, 1.0, 0.5, 1.0, 1.5, 1.0]),
+        "heavy tail": rng.pareto(1.0, 5000),
+        "counts": (rng.pareto(1.0, 20_000).astype(np.int64) + 1.0) ** 0.75,
+        "tiny": rng.random(50) ** 300,
+    }
+    return {name: weights / weights.sum() for name, weights in raw.items()}
+
+
+each_distribution = pytest.mark.parametrize("name", list(distributions()))
+
+
+def implied(table: AliasTable) -> np.ndarray:
+    """[N] probability that a draw of the table is each item, column by column."""
+    probabilities = np.zeros(len(table.keep))
+    for column, (keep, alias) in enumerate(zip(table.keep, table.alias, strict=True)):
+        probabilities[column] += keep / len(table.keep)
+        probabilities[alias] += (1 - keep) / len(table.keep)
+    return probabilities
+
+
+@each_distribution
+def test_an_alias_table_holds_the_probabilities(name: str) -> None:
+    p = distributions()[name]
+    table = AliasTable.build(p)
+    assert table.keep.shape == table.alias.shape == p.shape
+    assert ((table.keep >= 0) & (table.keep <= 1)).all()
+    assert np.abs(implied(table) - p).max() < 1e-12
+    assert (implied(table)[p == 0] == 0).all()  # exactly
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_alias_tables_of_random_weights(seed: int) -> None:
+    """Any order of light and heavy items, zeros and ties among them; sums other than 1."""
+    rng = np.random.default_rng(seed)
+    weights = rng.choice([0.0, 1.0, 2.0, 5.0], 200) * rng.choice([1.0, 1.0, rng.random()], 200)
+    found = implied(AliasTable.build(weights))
+    assert np.abs(found - weights / weights.sum()).max() < 1e-12
+    assert (found[weights == 0] == 0).all()
+
+
+@each_distribution
+def test_alias_draws_follow_the_probabilities(name: str) -> None:
+    """Of the twenty likeliest items, and of the rest together, by five standard errors of 40,000 draws."""
+    p = distributions()[name]
+    drawn = np.bincount(AliasTable.build(p).draw(MANY, generator()), minlength=len(p)) / MANY
+    assert (drawn[p == 0] == 0).all()
+    top = np.argsort(-p)[:20]
+    for share, chance in zip([*drawn[top], 1 - drawn[top].sum()], [*p[top], 1 - p[top].sum()], strict=True):
+        assert share == pytest.approx(chance, abs=5 * np.sqrt(max(chance * (1 - chance), 1e-9) / MANY) + 1e-9)
+
+
+def test_alias_draws_are_independent_of_each_other() -> None:
+    """Pairs of neighbouring draws are as likely as the product: a column decides nothing about the next."""
+    p = np.array([0.5, 0.3, 0.2])
+    drawn = AliasTable.build(p).draw(MANY, generator()).reshape(-1, 2)
+    pairs = np.bincount(3 * drawn[:, 0] + drawn[:, 1], minlength=9) / len(drawn)
+    assert pairs == pytest.approx(np.outer(p, p).ravel(), abs=0.015)
+
+
+def test_alias_draws_are_the_seeds() -> None:
+    table = AliasTable.build(frequencies(COUNTS, 1.0))
+    assert table.draw(50, generator(3)).tolist() == table.draw(50, generator(3)).tolist()
+    assert table.draw(50, generator(3)).tolist() != table.draw(50, generator(4)).tolist()
+    assert table.draw(0, generator()).shape == (0,)
+    assert table.draw(3, generator()).dtype == np.int64
+    assert AliasTable.build(np.array([0.4])).draw(4, generator()).tolist() == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("weights", [[0.0, 0.0], [], [0.5, -0.1], [0.5, np.nan]])
+def test_no_table_without_probabilities(weights: list[float]) -> None:
+    with pytest.raises(ValueError, match="not all zero"):
+        AliasTable.build(np.array(weights))
 
 
 def generator(seed: int = 0) -> torch.Generator:

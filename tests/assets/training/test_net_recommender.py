@@ -11,14 +11,16 @@ from assets.training.encoding import Encodings, Universe
 from assets.training.recommender import NetRecommender
 from assets.training.refresh import Refresher, TrendPreset
 from models.base import ItemInputs, Net, TrainBatch, UserInputs
+from models.context import FeedbackConfig, FieldsConfig, SessionConfig
 from models.ihm import HistoryItemsConfig
 from models.items import IdItemsConfig, StaticItemsConfig
-from models.net import ItemsConfig, RetrievalConfig, TrendConfig
+from models.net import ItemsConfig, RetrievalConfig, TrendConfig, UsersConfig
 from models.pair import PairUsersConfig
+from models.recurrent import CellConfig, GruCellConfig, HierarchicalCellConfig, RecurrentUsersConfig
 from models.registry import build_net
 from models.sequence import SequenceUsersConfig
 from tests.assets.training import slow
-from tests.assets.training.slow import DAY, START, random_tables
+from tests.assets.training.slow import DAY, START, random_tables, with_feedback
 
 LONG = SequenceUsersConfig(layers=1, history_length=400)
 """No history is cut: training cuts in the middle of a window, serving to the latest entries."""
@@ -34,7 +36,7 @@ def refresher(tables: DatasetTables, item_history: int) -> Refresher:
     return Refresher(universe, tables.cutoff, item_history, TrendPreset())
 
 
-def net_of(tables: DatasetTables, items: ItemsConfig, tau: float = 0.0, users: SequenceUsersConfig = LONG) -> Net:
+def net_of(tables: DatasetTables, items: ItemsConfig, tau: float = 0.0, users: UsersConfig = LONG) -> Net:
     torch.manual_seed(0)
     config = RetrievalConfig(dim=8, items=items, users=users, trend=TrendConfig(weight=tau))
     return build_net(config, Encodings.fit(tables, tables.stream, 20).sizes)
@@ -76,8 +78,33 @@ def _others(batches: TimedBatches, batch: TrainBatch, instant: np.datetime64) ->
 def test_the_training_loss_is_the_likelihood_of_what_is_served(
     tables: DatasetTables, items: ItemsConfig, tau: float
 ) -> None:
+    assert_losses_are_likelihoods(net_of(tables, items, tau).eval(), tables)
+
+
+@pytest.mark.parametrize("cell", [GruCellConfig(), HierarchicalCellConfig()])
+def test_recurrent_nets_are_trained_on_what_is_served(cell: CellConfig) -> None:
+    """Instants, values and types of the entries and the request's instant reach both alike; chunks change nothing."""
+    tables = with_feedback(random_tables(4))
+    users = RecurrentUsersConfig(
+        cell=cell,
+        hidden=6,
+        history_length=400,
+        bptt=7,
+        session=SessionConfig(),
+        profile=FieldsConfig(),
+        request=FieldsConfig(),
+        feedback=FeedbackConfig(),
+    )
+    net = net_of(tables, StaticItemsConfig(feature_dim=4, std=0.5), 1.0, users).eval()
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.add_(0.2 * torch.randn_like(parameter))
+    net.fit_scales(torch.from_numpy(tables.stream.values), torch.from_numpy(tables.stream.events + 1))
+    assert_losses_are_likelihoods(net, tables)
+
+
+def assert_losses_are_likelihoods(net: Net, tables: DatasetTables) -> None:
     """Softmax of served scores over what is on the catalog at the refresh and was not seen: the loss in eval mode."""
-    net = net_of(tables, items, tau).eval()
     served = NetRecommender(net, refresher(tables, net.item_history_length))
     stream = tables.stream
     batches = TimedBatches(stream, tables.catalog, served.refresher, Draws("none", 0, 0.75, 4), 400, 1000, 0)

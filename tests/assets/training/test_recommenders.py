@@ -18,6 +18,9 @@ PARTS: Final = {"users.layers": 1, "users.history_length": 8, "users.hidden": 16
 ITEM_PARTS: Final = {"items.heads": 2, "items.history_length": 6, "items.self_attention": 0.5, "items.user_std": 0.5}
 """Small parts, for towers that have them, be it inside another tower; an item's users weigh much from the start."""
 
+OWN: Final = {"hgru": {"learning_rate": 0.01}}
+"""The board has a session per day, so each step of hgru passes through three cells, which dampen its gradients."""
+
 
 def names(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
     for name, value in values.items():
@@ -30,7 +33,11 @@ def small(model: str) -> dict[str, Any]:
     known = set(names(PRESETS[model].model_dump()["net"]))
     parts = {**PARTS, **ITEM_PARTS}
     inside = {path.replace(".", ".inner.", 1): value for path, value in parts.items()}
-    return {**FIT, **{path: value for path, value in {**parts, **inside}.items() if path in known}}
+    return {
+        **FIT,
+        **OWN.get(model, {}),
+        **{path: value for path, value in {**parts, **inside}.items() if path in known},
+    }
 
 
 def is_inductive(model: str) -> bool:

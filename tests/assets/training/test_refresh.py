@@ -7,6 +7,7 @@ import torch
 from assets.stream import EngagementStream
 from assets.training.counting import CountDecayed, CountingRecommender
 from assets.training.encoding import Encodings, Universe
+from assets.training.item_times import ItemTimes
 from assets.training.refresh import ItemHistories, Refresher, TrendPreset, log_trend
 from tests.assets.training import slow
 from tests.assets.training.slow import DAY, HOUR, START, random_tables
@@ -47,7 +48,14 @@ def test_the_first_instant_and_no_items_give_nothing() -> None:
 def test_log_trend_by_hand() -> None:
     """Half-life a day: an engagement a day ago counts 1/2, one of three days ago 1/8."""
     stream = EngagementStream(
-        np.zeros(3, np.int64), np.array([0, 0, 2]), START + np.array([0, 2, 2]) * DAY, np.ones(3, np.float32), 1, 3
+        users=np.zeros(3, np.int64),
+        items=np.array([0, 0, 2]),
+        timestamps=START + np.array([0, 2, 2]) * DAY,
+        values=np.ones(3, np.float32),
+        events=np.zeros(3, np.int64),
+        n_users=1,
+        n_items=3,
+        event_types=("engagement",),
     )
     found = log_trend(stream, START + 3 * DAY, TrendPreset(half_life_days=1, smoothing=0.25))
     assert np.exp(found).tolist() == pytest.approx([1 / 8 + 1 / 2 + 1 / 4, 1 / 4, 1 / 2 + 1 / 4])
@@ -98,3 +106,20 @@ def test_early_counts_are_those_before_the_refresh() -> None:
     found = refresher.inputs(rows, tables.stream.before(instant), instant)
     assert found.counts.tolist() == [slow.count(tables.stream, row, instant) for row in rows.tolist()]
     assert found.history_rows.shape == found.history_users.shape == (0,)  # a net without item histories gets none
+
+
+@pytest.mark.parametrize("trained_from", [None, START + DAY])
+@pytest.mark.parametrize("instant", INSTANTS)
+def test_few_items_are_read_from_their_own_engagements_alike(
+    instant: np.datetime64, trained_from: np.datetime64 | None
+) -> None:
+    """With an index by item nothing is computed of other items, and what is computed is the same to the bit."""
+    tables = random_tables(2)
+    stream = tables.stream
+    universe = Universe.encode(Encodings.fit(tables, stream, qualified_user_min=5), tables)
+    refresher = Refresher(universe, START + 3 * DAY, 0, TrendPreset(half_life_days=2.0, smoothing=0.5), trained_from)
+    rows, known = np.array([5, 0, stream.n_items - 1, 5]), stream.before(instant)
+    whole = refresher.inputs(rows, known, instant)
+    few = refresher.inputs(rows, known, instant, times=ItemTimes.build(stream))
+    assert torch.equal(few.counts, whole.counts)
+    assert torch.equal(few.log_trend, whole.log_trend)

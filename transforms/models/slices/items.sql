@@ -27,9 +27,7 @@ every_item as (
         coalesce(items.item_id, engaged.item_id) as item_id,
         items.title,
         items.created_at,
-        -- Nulls are ignored. A creation time after the first engagement does not count: the engagement proves that the
-        -- item existed (or leave_one_out asks for it as if it did).
-        least(items.created_at, engaged.first_engaged_at) as available_at,
+        {{ available_at(var('split_kind')) }} as available_at,
         engaged.first_engaged_at,
         coalesce(engaged.train_count, 0) as train_count,
         coalesce(columns(items.* exclude (item_id, title, created_at)), [])

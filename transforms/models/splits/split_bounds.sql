@@ -25,7 +25,7 @@ validation as (
 
 windows as (
 
-    select cast(range as integer) as "window" from range({{ var('windows') }})
+    {{ window_numbers(var('cut_by')) }}
 
 ),
 

@@ -10,6 +10,8 @@ labelled as (
 
     {% if var('split_kind') == 'leave_one_out' -%}
     {{ held_out(var('held_out_by')) }}
+    {%- elif var('split_kind') == 'held_out_items' -%}
+    {{ held_out_items(var('held_out_share'), var('held_out_seed')) }}
     {%- else -%}
     select *, cast(null as varchar) as held_out from engagements
     {%- endif %}
@@ -32,7 +34,8 @@ timeline as (
         labelled.item_id,
         case labelled.held_out
             when 'validation' then train_end.midnight
-            when 'test' then train_end.midnight + interval 1 day
+            -- leave_one_out validates at the first midnight.
+            when 'test' then train_end.midnight + interval {{ 1 if var('split_kind') == 'leave_one_out' else 0 }} day
             else labelled."timestamp"
         end as "timestamp",
         labelled.event_type,

@@ -32,6 +32,9 @@ from assets.training.train import train
 from tests.support import Row, interactions_frame, write_tables
 
 MODEL = "ihm_sasrec"
+RECURRENT_MODELS = ("gru", "hrnn_meta")
+"""Trained too, in no roster: one that reads items alone, one that reads the time, value and type of every event."""
+
 SECOND = 1_000_000
 NOW = 1_700_000_000 * SECOND
 """Wall clock at which the generation is made."""
@@ -47,8 +50,19 @@ TINY = {
     "users.history_length": 6,
     "trend.weight": 1.0,
 }
+RECURRENT = {
+    "dim": 8,
+    "max_epochs": 2,
+    "users.hidden": 8,
+    "users.history_length": 6,
+    "users.bptt": 4,
+}
+HRNN_META = RECURRENT | {"items.hidden": 8, "items.feature_dim": 4}
 COUNTS = {"counts.half_life_days": 1.5}
 GENRES = ("drama", "comedy", "crime", "war")
+
+Engagement = tuple[str, str, str, float | None, str]
+"""(user_id, item_id, ISO timestamp, value, event type)."""
 
 
 @dataclass
@@ -74,19 +88,23 @@ class Live:
 
     def land(self, rows: Sequence[Row], value: float | None = 1.0, event_type: str = "engagement") -> LandedBatch:
         """A landed batch of engagements, not applied yet."""
-        count = len(rows)
+        return self.land_each([(*row, value, event_type) for row in rows])
+
+    def land_each(self, rows: Sequence[Engagement]) -> LandedBatch:
+        """The same of rows with values and types of their own."""
+        users, items, instants, values, event_types = zip(*rows, strict=True) if rows else [()] * 5
         columns = {
-            Columns.USER: pa.array([row[0] for row in rows], pa.string()),
-            Columns.ITEM: pa.array([row[1] for row in rows], pa.string()),
-            Columns.TIMESTAMP: pa.array([pd.Timestamp(row[2]) for row in rows], pa.timestamp("us")),
-            Columns.EVENT_TYPE: pa.array([event_type] * count, pa.string()),
-            Columns.VALUE: pa.array([value] * count, pa.float64()),
-            Columns.SOURCE_ROW: pa.array(range(count), pa.int64()),
+            Columns.USER: pa.array(users, pa.string()),
+            Columns.ITEM: pa.array(items, pa.string()),
+            Columns.TIMESTAMP: pa.array(map(pd.Timestamp, instants), pa.timestamp("us")),
+            Columns.EVENT_TYPE: pa.array(event_types, pa.string()),
+            Columns.VALUE: pa.array(values, pa.float64()),
+            Columns.SOURCE_ROW: pa.array(range(len(rows)), pa.int64()),
         }
         table = interactions_table(columns)
         source_rows = pa.array(landed_source_rows(row_digests(table)))
         table = table.set_column(table.column_names.index(Columns.SOURCE_ROW), Columns.SOURCE_ROW, source_rows)
-        return self._write(Kind.ENGAGEMENTS, table, f"{list(rows)} {value} {event_type}")
+        return self._write(Kind.ENGAGEMENTS, table, str(list(rows)))
 
     def land_items(self, items: Mapping[str, tuple[str | None, str | None, Sequence[str]]]) -> LandedBatch:
         """A landed batch of items, not applied yet: id -> title, created_at, genres."""
@@ -147,11 +165,25 @@ def tiny_settings(home: Path, **freshness: object) -> Settings:
         dataset="toy",
         home=home,
         models=(MODEL, "decayed_popularity", "popularity"),
-        training={"hyper_parameters": {MODEL: TINY | COUNTS}},
+        training={
+            "hyper_parameters": {
+                MODEL: TINY | COUNTS,
+                "gru": RECURRENT | COUNTS,
+                "hrnn_meta": HRNN_META | COUNTS,
+            }
+        },
         split={"qualified_user_min": 4},
         index=IndexConfig(queries=6),
         freshness=FreshnessConfig(**freshness),
     )
+
+
+def engagements_of(rows: Sequence[Row]) -> list[Engagement]:
+    """Rows with values and types: some are views, and every third has no value."""
+    return [
+        (*row, None if place % 3 == 2 else 1 + place % 5 % 4 / 2, "view" if place % 5 == 4 else "engagement")
+        for place, row in enumerate(rows)
+    ]
 
 
 def tiny_rows() -> list[Row]:
@@ -167,11 +199,14 @@ def tiny_rows() -> list[Row]:
 
 
 def make_dataset(root: Path, rows: Sequence[Row]) -> Storage:
-    """Exported tables with features, some of them missing."""
+    """Exported tables of :func:`engagements_of`, with features, some of them missing."""
+    engagements = interactions_frame(rows)
+    engagements["value"], engagements["event_type"] = zip(*(each[3:] for each in engagements_of(rows)), strict=True)
+    engagements["value"] = engagements["value"].astype(float)
     items, users = sorted({row[1] for row in rows}), sorted({row[0] for row in rows})
     return write_tables(
         root,
-        interactions_frame(rows),
+        engagements,
         cutoff=CUTOFF,
         validation_start="2024-03-03",
         item_features={"genre": {item: GENRES[: at % 4] for at, item in enumerate(items)}},
@@ -185,7 +220,7 @@ def trained_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("trained")
     settings = tiny_settings(home)
     storage = make_dataset(home, tiny_rows())
-    for model in settings.models:
+    for model in (*settings.models, *RECURRENT_MODELS):
         save_checkpoint(storage, train(model, load_tables(storage), settings))
     return home
 

@@ -17,10 +17,22 @@ from assets.serving.live.ledger import BatchInfo, BatchKind
 from assets.serving.live.rows import BatchRows, Rows
 from assets.serving.store.interface import KeyValueStore, Table
 from assets.serving.store.meta import WATERMARK, get_meta
-from assets.serving.store.records import ENTRY, NEVER, id_keys, new_items, number_keys, numbers_of, unpack, unpack_runs
+from assets.serving.store.records import (
+    ENTRY,
+    NEVER,
+    USER_ENTRY,
+    id_keys,
+    new_items,
+    number_keys,
+    numbers_of,
+    unpack,
+    unpack_runs,
+)
 
 HOUR = 3_600_000_000
 DAY = 24 * HOUR
+EVENT_TYPES = {"rating": 1, "view": 2}
+"""Dense ids of the known ones."""
 
 
 class Row(NamedTuple):
@@ -28,6 +40,7 @@ class Row(NamedTuple):
     item: str
     timestamp: int
     value: float | None = None
+    event_type: str = "view"
 
 
 ROWS = st.builds(
@@ -39,7 +52,8 @@ ROWS = st.builds(
         st.sampled_from([0, 1, 2, 40]),
         st.sampled_from([0, 1, 59, 60, 61, 600]),
     ),
-    value=st.sampled_from([None, 1.0]),
+    value=st.sampled_from([None, 1.0, 4.5]),
+    event_type=st.sampled_from(["view", "rating", "unheard of"]),
 )
 BATCHES = st.lists(st.lists(ROWS, max_size=8), max_size=5)
 
@@ -51,7 +65,7 @@ def landed_rows(rows: Sequence[Row]) -> Rows:
             pa.array([row.user for row in rows], pa.string()),
             pa.array([row.item for row in rows], pa.string()),
             pa.array([row.timestamp for row in rows], pa.timestamp("us")),
-            pa.array(["view"] * len(rows), pa.string()),
+            pa.array([row.event_type for row in rows], pa.string()),
             pa.array([row.value for row in rows], pa.float64()),
             pa.array([0] * len(rows), pa.int64()),
         ],
@@ -84,7 +98,7 @@ class State:
     watermark: int | None
     items: dict[str, tuple[int, int, int, int, float]]
     item_histories: dict[str, list[tuple[int, int, int]]]
-    user_histories: dict[str, list[tuple[int, int, str]]]
+    user_histories: dict[str, list[tuple[int, int, str, int, float | None]]]
     seen: dict[str, set[str]]
     pending: set[str]
 
@@ -124,7 +138,9 @@ class Reference:
         for timestamp, source, row in ordered:
             state.pending.add(row.item)
             state.seen.setdefault(row.user, set()).add(row.item)
-            state.user_histories.setdefault(row.user, []).append((timestamp, source, row.item))
+            state.user_histories.setdefault(row.user, []).append(
+                (timestamp, source, row.item, EVENT_TYPES.get(row.event_type, OOV), row.value)
+            )
             dense = int(self.qualified.encode([row.user])[0])
             if dense != OOV:
                 state.item_histories.setdefault(row.item, []).append((timestamp, source, dense))
@@ -161,8 +177,11 @@ def read_state(store: KeyValueStore, config: FeatureConfig, users: Sequence[str]
             state.item_histories[ids[int(numbers_of([key])[0])]] = entries.tolist()
         for user, key in zip(users, id_keys(users), strict=True):
             if (value := reader.get(Table.USER_HISTORIES, key)) is not None:
-                entries, _ = unpack_runs([value], ENTRY)
-                state.user_histories[user] = [(time, row, ids[number]) for time, row, number in entries.tolist()]
+                entries, _ = unpack_runs([value], USER_ENTRY)
+                state.user_histories[user] = [
+                    (time, row, ids[number], event, None if np.isnan(value) else value)
+                    for time, row, number, event, value in entries.tolist()
+                ]
             if (value := reader.get(Table.SEEN, key)) is not None:
                 numbers = np.frombuffer(value, "<i4").tolist()
                 assert numbers == sorted(set(numbers))

@@ -5,24 +5,17 @@ creation of a file, before and in the middle of every file that is written, befo
 within a transaction of the store, before every commit, in the middle of it (half of the pages written, then all but the
 page that makes them count) and after it. "After" each of the others is "before" the next one: nothing durable lies
 between. At the point it is told, the child kills itself with SIGKILL, or stops until it is told to go on.
-
-Children are forked from a server that has imported everything and run nothing, which takes milliseconds and is safe: no
-thread of OpenMP exists there.
 """
 
 import builtins
 import io
-import multiprocessing
 import os
-import pickle
 import shutil
 import signal
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import wraps
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -31,6 +24,7 @@ import pyarrow.parquet as pq
 
 from assets.serving.store.interface import Writer
 from assets.serving.store.lmdb_store import LmdbStore, LmdbWriter
+from tests.assets.serving.live.children import Child
 from tests.assets.serving.live.logical import Logical
 from tests.assets.serving.live.scenarios import SCENARIOS, finish
 
@@ -229,22 +223,13 @@ class Ended:
     state: Logical | None
 
 
-def _child(name: str, home: str, attempt: int, points: Points, out: str, look: bool) -> None:
-    scenario = SCENARIOS[name]
-    with counting(points, Path(home)):
-        scenario(Path(home), attempt)
-    state = finish(name, Path(home), attempt) if look else None
-    Path(out).write_bytes(pickle.dumps((points.passed, state)))
+def _child(name: str, home: Path, attempt: int, points: Points, look: bool) -> tuple[list[str], Logical | None]:
+    with counting(points, home):
+        SCENARIOS[name](home, attempt)
+    return points.passed, finish(name, home, attempt) if look else None
 
 
-def server() -> Any:
-    """The context that children are started in."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.assets.serving.live.faults", "pytest"])
-    return context
-
-
-def start(name: str, home: Path, attempt: int = 0, points: Points | None = None, look: bool = True) -> BaseProcess:
+def start(name: str, home: Path, attempt: int = 0, points: Points | None = None, look: bool = True) -> Child:
     """Start a child; see :func:`result`.
 
     Args:
@@ -253,45 +238,24 @@ def start(name: str, home: Path, attempt: int = 0, points: Points | None = None,
         attempt: how often a scenario was begun before: its clock is later then.
         look: whether to finish the scenario and tell the state; not while others are at work.
     """
-    out = home / f"out-{attempt}-{name}.pickle"
-    out.unlink(missing_ok=True)
-    args = (name, str(home), attempt, points or Points(), str(out), look)
-    child = server().Process(target=_child, args=args, name=name)
-    child.start()
-    return child  # type: ignore[no-any-return]
+    return Child(f"{name}-{attempt}", home, _child, name, home, attempt, points or Points(), look)
 
 
-def result(child: BaseProcess, home: Path, attempt: int = 0, seconds: float = 120) -> Ended:
+def result(child: Child) -> Ended:
     """Wait for a child.
 
     Raises:
         AssertionError: when it ended with an error or not at all.
     """
-    child.join(seconds)
-    if child.exitcode is None:
-        child.kill()
-        child.join()
-        raise AssertionError(f"{child.name} in {home} did not end within {seconds} s")
-    assert child.exitcode <= 0, f"{child.name} in {home} ended with an error; see stderr"
-    if child.exitcode < 0:
-        return Ended(-child.exitcode, [], None)
-    points, state = pickle.loads((home / f"out-{attempt}-{child.name}.pickle").read_bytes())
+    if ended_by := child.end():
+        return Ended(ended_by, [], None)
+    points, state = child.returned()
     return Ended(0, points, state)
 
 
 def carry_out(name: str, home: Path, attempt: int = 0, points: Points | None = None, look: bool = True) -> Ended:
     """Start a child and wait for its end."""
-    return result(start(name, home, attempt, points, look), home, attempt)
-
-
-def await_stop(child: BaseProcess, seconds: float = 60) -> None:
-    """Wait until a child that was told SIGSTOP has stopped."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end and child.exitcode is None:
-        if Path(f"/proc/{child.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "T":
-            return
-        time.sleep(0.005)
-    raise AssertionError(f"{child.name} did not stop: it ended with {child.exitcode}")
+    return result(start(name, home, attempt, points, look))
 
 
 def spread(points: Sequence[int], number: int) -> list[int]:

@@ -1,5 +1,6 @@
 """A tiny dataset, checkpoints of it with random weights, and a store filled by loops, without feature logging."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from assets.serving.live.items import Details
 from assets.serving.live.model import LiveModel
 from assets.serving.store.interface import KeyValueStore, Table
 from assets.serving.store.meta import EPOCH, ITEMS, WATERMARK, put_meta
-from assets.serving.store.records import ENTRY, NEVER, new_items, number_keys, pack, pack_runs
+from assets.serving.store.records import ENTRY, NEVER, USER_ENTRY, new_items, number_keys, pack, pack_runs
 from assets.storage import Storage
 from assets.stream import DatasetTables, load_tables
 from assets.training.checkpoints import save_checkpoint
@@ -33,16 +34,25 @@ COUNTING = {"popularity": CountAll(), "decayed_popularity": CountDecayed(), "rec
 
 
 def toy(root: Path) -> tuple[Storage, DatasetTables]:
-    """240 engagements of 12 users with some 30 items over five days, with features, some of them missing."""
+    """240 engagements of 12 users with some 30 items over five days, with features, some of them missing.
+
+    Of several types, one of which comes after the cutoff only, with values, some of them unknown.
+    """
     frame = random_tables(4).interactions
     rows = [(row.user_id, row.item_id, row.timestamp.isoformat()) for row in frame.itertuples()]
     rows += [("newcomer", "i00", "2024-03-05T12:00:00"), ("newcomer", "late", "2024-03-05T13:00:00")]
     items = sorted({row[1] for row in rows})
     genres = {item: GENRES[: index % 4] for index, item in enumerate(items)}
     cities = {f"u{number:02d}": ["oslo", "rome"][number % 2 :] for number in range(9)}
+    engagements = interactions_frame(rows)
+    count, random = len(engagements), np.random.default_rng(0)
+    kinds = random.choice(np.array(["rating", "view", "purchase"], object), count)
+    new = (engagements["timestamp"] >= CUTOFF) & (random.random(count) < 0.4)
+    engagements["event_type"] = np.where(new, "gift", kinds)
+    engagements["value"] = np.where(random.random(count) < 0.3, np.nan, random.integers(2, 11, count) / 2)
     storage = write_tables(
         root,
-        interactions_frame(rows),
+        engagements,
         cutoff=CUTOFF,
         validation_start="2024-03-03",
         item_features={"genre": genres, "year": {item: ["2024"] for item in items[::2]}},
@@ -102,7 +112,7 @@ def fill(store: KeyValueStore, model: LiveModel, tables: DatasetTables, epoch: n
     keys = number_keys(np.arange(len(tables.catalog)))
     items = new_items(len(keys))
     histories: list[list[tuple[int, int, int]]] = [[] for _ in keys]
-    of_users: dict[str, list[tuple[int, int, int]]] = {name: [] for name in tables.users["user_id"]}
+    of_users: dict[str, list[tuple[int, int, int, int, float]]] = {name: [] for name in tables.users["user_id"]}
     last = micros(tables.stream.timestamps[-1])
     numbers = {item: number for number, item in enumerate(tables.catalog.item_ids)}
     for row in tables.interactions.itertuples():
@@ -118,12 +128,13 @@ def fill(store: KeyValueStore, model: LiveModel, tables: DatasetTables, epoch: n
         dense = int(model.history_users.encode([row.user_id])[0])
         if dense:
             histories[number].append((instant, row.source_row, dense))
-        of_users[row.user_id].append((instant, row.source_row, number))
+        kind = int(model.event_types.encode([row.event_type])[0])
+        of_users[row.user_id].append((instant, row.source_row, number, kind, row.value))
     assert (items["available_at"] != NEVER).all()
     with store.write() as writer:
         kept = [history[-model.item_history_length :] if model.item_history_length else [] for history in histories]
         writer.put_many(Table.ITEMS, zip(keys, pack(items), strict=True))
-        writer.put_many(Table.ITEM_HISTORIES, [(k, v) for k, v in zip(keys, _runs(kept), strict=True) if v])
+        writer.put_many(Table.ITEM_HISTORIES, [(k, v) for k, v in zip(keys, _runs(kept, ENTRY), strict=True) if v])
         writer.put_many(Table.FEATURES, zip(keys, model.encoded_items(tables.catalog.frame), strict=True))
         writer.put_many(
             Table.DETAILS,
@@ -133,7 +144,7 @@ def fill(store: KeyValueStore, model: LiveModel, tables: DatasetTables, epoch: n
         names = [name.encode() for name in of_users]
         writer.put_many(Table.USERS, zip(names, model.encoded_users(tables.users), strict=True))
         latest = [history[-model.user_history_length :] for history in of_users.values()]
-        writer.put_many(Table.USER_HISTORIES, zip(names, _runs(latest), strict=True))
+        writer.put_many(Table.USER_HISTORIES, zip(names, _runs(latest, USER_ENTRY), strict=True))
         seen = [np.unique([entry[2] for entry in history]).astype("<i4").tobytes() for history in of_users.values()]
         writer.put_many(Table.SEEN, zip(names, seen, strict=True))
         put_meta(writer, ITEMS, len(keys))
@@ -141,6 +152,6 @@ def fill(store: KeyValueStore, model: LiveModel, tables: DatasetTables, epoch: n
         put_meta(writer, EPOCH, micros(epoch))
 
 
-def _runs(histories: list[list[tuple[int, int, int]]]) -> list[bytes]:
-    entries = np.array([entry for history in histories for entry in history], ENTRY)
+def _runs(histories: Sequence[Sequence[tuple]], entry: np.dtype) -> list[bytes]:
+    entries = np.array([each for history in histories for each in history], entry)
     return pack_runs(entries, np.array([len(history) for history in histories]))

@@ -19,6 +19,8 @@ from assets.ingestion.landing.places import (
     reading_folder,
 )
 from assets.ingestion.landing.removed import read_removed
+from assets.instants import DAY
+from assets.schema import Columns
 from assets.serving.live.embedder import user_vectors
 from assets.serving.live.generation import Generation, OpenGeneration, generations, open_generation, require_current
 from assets.serving.live.ledger import entries
@@ -102,7 +104,7 @@ def logical_state(storage: Storage, users: Sequence[str], generation: Generation
                 watermark=get_meta(reader, WATERMARK),
                 epoch=get_meta(reader, EPOCH),
                 **_of_store(reader, items, users),
-                queries=_rows(users, user_vectors(reader, opened.model, users)),
+                queries=_rows(users, user_vectors(reader, opened.model, users, _instant(reader))),
                 ranking=ranking,
                 model=(opened.record.model, opened.record.checkpoint),
                 waiting=(reader.size(Table.PENDING), reader.size(Table.AWAITING)),
@@ -121,6 +123,8 @@ def _of_store(reader: Reader, items: StoredItems, users: Sequence[str]) -> dict[
     frame = items.frame.drop(columns=["pending", "trend_stale", "has_vector"]).astype(object)
     frame = frame.where(frame.notna(), None)
     names = frame.index.tolist()
+    histories = user_histories(reader, items, users).astype({Columns.VALUE: object})
+    histories[Columns.VALUE] = histories[Columns.VALUE].where(histories[Columns.VALUE].notna(), None)  # NaN != NaN
     encoded = reader.get_many(Table.FEATURES, number_keys(items.numbers))
     there = ~np.isnan(items.vectors).any(axis=1) if items.vectors.shape[1] else np.ones(len(names), bool)
     upcoming = [(int.from_bytes(key[:8], "big"), key[8:]) for key, _ in reader.scan(Table.UPCOMING)]
@@ -128,7 +132,7 @@ def _of_store(reader: Reader, items: StoredItems, users: Sequence[str]) -> dict[
     return {
         "counts": frame.to_dict("index"),
         "item_histories": _grouped(item_histories(reader, items)),
-        "user_histories": _grouped(user_histories(reader, items, users)),
+        "user_histories": _grouped(histories),
         "seen": {user: sorted(seen) for user, seen in _grouped(seen_items(reader, items, users)).items()},
         "encoded": {name: value for name, value in zip(names, encoded, strict=True) if value is not None},
         "upcoming": sorted(zip([at for at, _ in upcoming], upcoming_ids, strict=True)),
@@ -136,11 +140,16 @@ def _of_store(reader: Reader, items: StoredItems, users: Sequence[str]) -> dict[
     }
 
 
+def _instant(reader: Reader) -> int:
+    """When everybody asks: a day after the latest engagement, whatever the clock."""
+    return int(get_meta(reader, WATERMARK)) + DAY
+
+
 def _ranking(opened: OpenGeneration, users: Sequence[str]) -> dict[str, dict[str, float]]:
     """Every item for every user, through the index that serves: a snapshot and its deltas."""
     index = LiveIndex(opened.store, opened.generation.snapshots, lambda: 0)
     with opened.store.read() as reader:
-        queries = user_vectors(reader, opened.model, users)
+        queries = user_vectors(reader, opened.model, users, _instant(reader))
     found = index.search(queries, index.size)  # so many that no cell is left out
     return {
         user: {item: float(score) for item, score in zip(ids, scores, strict=False) if item is not None}

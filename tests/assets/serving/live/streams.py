@@ -30,7 +30,7 @@ ITEMS = ["i00", "i02", "i05", "i17", "i29", "fresh0", "fresh1", "fresh2"]
 ASKING = [*USERS, "u01", "u14", "nobody"]
 EVENT_COLUMNS = ("user_id", "item_id", "timestamp", "value", "event_type")
 ITEM_COLUMNS = ("item_id", "title", "created_at", "genre")
-RULE = EngagementRule(minimum_value=1.0, event_types=("engagement",))
+RULE = EngagementRule(minimum_value=1.0, event_types=("engagement", "view", "unheard of"))
 
 
 class Event(NamedTuple):
@@ -99,10 +99,11 @@ def stream_settings(home: Path, **freshness: object) -> Settings:
 
 @dataclass
 class Served:
-    """A served dataset, into which files are dropped; its clock moves a second per run."""
+    """A dataset that ``model`` serves, into which files are dropped; its clock moves a second per run."""
 
     storage: Storage
     settings: Settings
+    model: str = MODEL
     now: int = NOW
     dropped: int = 0
 
@@ -128,7 +129,7 @@ class Served:
         """The state of a generation built anew now, aside; it stays there, unused."""
         self.now += SECOND
         tables = load_tables(self.storage)
-        generation = build_generation(self.storage, self.settings, tables, MODEL, 0, self.now)
+        generation = build_generation(self.storage, self.settings, tables, self.model, 0, self.now)
         return logical_state(self.storage, ASKING, generation)
 
     def compare(self) -> Differences:

@@ -22,7 +22,7 @@ from assets.serving.store.meta import EPOCH, GENERATION, SEQ, SNAPSHOT, WATERMAR
 from assets.storage import write_json, write_parquet
 from assets.stream import Catalog
 from assets.training.checkpoints import CheckpointError, read_manifest
-from tests.assets.serving.live.conftest import MODEL, NOW, Live, tiny_rows
+from tests.assets.serving.live.conftest import MODEL, NOW, Live, engagements_of, tiny_rows
 from tests.support import write_manifest
 
 LATE = [("u01", "i03", "2024-03-07T01:00:00"), ("u09", "brand new", "2024-03-07T02:00:00")]
@@ -188,10 +188,10 @@ def test_a_base_until_an_instant_grows_into_the_whole(unbuilt: Live) -> None:
         frame = stored_items(reader, opened).frame
         assert not frame.loc[unseen, "available"].any()
         assert not set(unseen) & set(load_index(reader, opened.generation).ids)
-    rest = [row for row in tiny_rows() if pd.Timestamp(row[2]) >= pd.Timestamp(tables.cutoff)]
+    rest = [row for row in engagements_of(tiny_rows()) if pd.Timestamp(row[2]) >= pd.Timestamp(tables.cutoff)]
     assert 100 < len(rest) < len(tiny_rows())
     for part in range(3):
-        unbuilt.land(rest[part::3])
+        unbuilt.land_each(rest[part::3])
         unbuilt.process()
     assert not unbuilt.compare()
     grown = _items(unbuilt)

@@ -6,7 +6,6 @@ them with ``THAW_EVERY_KILL=1``.
 """
 
 import fcntl
-import os
 import shutil
 import signal
 from collections.abc import Callable
@@ -23,7 +22,7 @@ from assets.serving.live.process import process_waiting
 from assets.storage import Storage
 from assets.stream import load_tables
 from tests.assets.serving.live.conftest import MODEL, SECOND
-from tests.assets.serving.live.faults import Points, await_stop, carry_out, result, start
+from tests.assets.serving.live.faults import Points, carry_out, result, start
 from tests.assets.serving.live.logical import FEATURES, SERVED, unlike
 from tests.assets.serving.live.streams import NOW, Served, stream_settings
 from tests.assets.serving.live.worlds import EVERY_POINT, World, chosen, make_world
@@ -51,15 +50,14 @@ def interleaved(world: World, first: str, second: str, number: int, home: Path) 
     storage, children = stream_settings(world.copy(home)).storage, []
     try:
         children.append(start(first, home, 0, Points(number, signal.SIGSTOP), look=False))
-        await_stop(children[0])
+        children[0].await_stop()
+        is_free = not _holds_lock(storage)  # before the second is there, which takes locks of its own
         children.append(start(second, home, 1, look=False))
-        is_free = not _holds_lock(storage)
-        children[1].join(LONGEST if is_free else PATIENCE)
-        if is_free and children[1].exitcode is None:
+        if not children[1].ended(LONGEST if is_free else PATIENCE) and is_free:
             return [f"{second} waits, and {first} holds no lock"]
-        os.kill(children[0].pid, signal.SIGCONT)
-        for attempt, child in enumerate(children):
-            assert result(child, home, attempt).signal == 0
+        children[0].go_on()
+        for child in children:
+            assert result(child).signal == 0
         ended = carry_out("run", home, 2)
         assert ended.state is not None
         return unlike(world.state, ended.state, _compared(first, second))
@@ -68,7 +66,6 @@ def interleaved(world: World, first: str, second: str, number: int, home: Path) 
     finally:
         for child in children:
             child.kill()
-            child.join()
         shutil.rmtree(home)
 
 

@@ -10,9 +10,9 @@ import torch
 from assets.ranking import Recommender
 from assets.serving.live import embedder
 from assets.serving.live.embedder import (
+    Latest,
     index_vectors,
     item_vectors,
-    latest_padded,
     seen,
     stored_vectors,
     trend_values,
@@ -29,6 +29,8 @@ from models.registry import NETS
 from tests.assets.serving.live.filled import SEED, fill, micros, save_counting, save_net, toy
 
 HOUR = np.timedelta64(1, "h")
+HOUR_US = 3_600_000_000
+NOW = micros(np.datetime64("2024-03-07"))
 COUNTS = ("popularity", "decayed_popularity")
 
 
@@ -82,7 +84,7 @@ def test_items_and_users_are_those_of_the_batch_code(
     users = np.arange(tables.stream.n_users)
     queries = tables.stream.queries(users, np.full(len(users), instant), batch.history_length)
     with store.read() as reader:
-        served = user_vectors(reader, model, tables.users["user_id"].tolist())
+        served = user_vectors(reader, model, tables.users["user_id"].tolist(), micros(instant))
     np.testing.assert_allclose(served, batch.user_vectors(queries, expected).numpy(), rtol=1e-5, atol=1e-5)
 
 
@@ -111,9 +113,9 @@ def test_users_are_encoded_in_parts(
     put_vectors(store, model, len(tables.catalog))
     users = tables.users["user_id"].tolist()
     with store.read() as reader:
-        together = user_vectors(reader, model, users)
+        together = user_vectors(reader, model, users, NOW)
         monkeypatch.setattr(embedder, "ROWS_PER_BATCH", 5)
-        np.testing.assert_allclose(user_vectors(reader, model, users), together, rtol=0, atol=1e-5)
+        np.testing.assert_allclose(user_vectors(reader, model, users, NOW), together, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["ihm_sasrec", "two_tower", "decayed_popularity"])
@@ -123,9 +125,9 @@ def test_the_unknown_is_finite_and_nothing_is_nothing(
     (model, _), tables = load(dataset, name), dataset[1]
     with store.read() as reader:  # an empty store: no items, no users
         assert item_vectors(reader, model, np.zeros(0, np.int64)).shape == (0, model.dimension)
-        assert user_vectors(reader, model, []).shape == (0, model.index_dimension)
+        assert user_vectors(reader, model, [], NOW).shape == (0, model.index_dimension)
         assert seen(reader, []) == []
-        nobody = user_vectors(reader, model, ["nobody", "neither"])
+        nobody = user_vectors(reader, model, ["nobody", "neither"], NOW)
         nothing = item_vectors(reader, model, np.array([3, 1 << 30]))
     assert nobody.shape == (2, model.index_dimension)
     assert np.isfinite(nobody).all()
@@ -134,7 +136,7 @@ def test_the_unknown_is_finite_and_nothing_is_nothing(
     fill(store, model, tables, instant_of(tables))
     put_vectors(store, model, len(tables.catalog))
     with store.read() as reader:
-        np.testing.assert_allclose(user_vectors(reader, model, ["nobody"]), nobody[:1], rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(user_vectors(reader, model, ["nobody"], NOW), nobody[:1], rtol=1e-5, atol=1e-5)
         assert seen(reader, ["nobody"]) == [[]]
 
 
@@ -152,12 +154,44 @@ def test_items_without_a_vector_are_no_history(dataset: tuple[Storage, DatasetTa
     kept = kept[~np.isin(kept, gone)][-model.towers.history_length :]
     assert len(kept) == model.towers.history_length
     with store.read() as reader:
-        inputs, vectors = embedder.user_inputs(reader, model, [tables.users["user_id"][user], "nobody"])
+        inputs, vectors = embedder.user_inputs(reader, model, [tables.users["user_id"][user], "nobody"], NOW)
         expected, found = stored_vectors(reader, model, kept)
     assert found.all()
     assert inputs.lengths.tolist() == [len(kept), 0]
     np.testing.assert_array_equal(vectors[inputs.history[0].numpy()], expected)
     assert set(inputs.history[1].tolist()) == {PADDING}
+
+
+@pytest.mark.parametrize("ago", [-1, 0, 1])
+def test_values_types_and_instants_are_those_of_the_entries_that_are_read(
+    dataset: tuple[Storage, DatasetTables], store: KeyValueStore, ago: int
+) -> None:
+    """Entries without a vector go with all that is theirs; the request is not before the last entry, read or not."""
+    (model, _), tables = load(dataset, "gru"), dataset[1]
+    stream = tables.stream
+    fill(store, model, tables, instant_of(tables))
+    put_vectors(store, model, len(tables.catalog))
+    user = int(np.bincount(stream.users).argmax())
+    mine = np.flatnonzero(stream.users == user)
+    gone = np.unique(stream.items[mine[[-1, -3]]])
+    with store.write() as writer:
+        writer.delete_many(Table.VECTORS, number_keys(gone))
+    kept = mine[-model.user_history_length :]
+    kept = kept[~np.isin(stream.items[kept], gone)][-model.towers.history_length :]
+    last = micros(stream.timestamps[mine[-1]])
+    with store.read() as reader:
+        users = [tables.users["user_id"][user], "nobody"]
+        inputs, _ = embedder.user_inputs(reader, model, users, last + ago * HOUR_US)
+    known = model.encodings.event_types.encode(np.array(stream.event_types, object)[stream.events[kept]])
+    assert len(kept) == 4 == int(inputs.lengths[0])
+    assert len(set(known.tolist())) > 1
+    assert inputs.events[0].tolist() == known.tolist()
+    np.testing.assert_array_equal(inputs.values[0].numpy(), stream.values[kept])
+    asked = last + max(ago, 0) * HOUR_US
+    assert inputs.times[0].tolist() == [*map(micros, stream.timestamps[kept]), asked]
+    assert int(inputs.times[1, 0]) == last + ago * HOUR_US
+    assert set(inputs.events[1].tolist()) == {PADDING}
+    assert inputs.values[1].isnan().all()
 
 
 def test_stored_vectors_say_which_there_are(dataset: tuple[Storage, DatasetTables], store: KeyValueStore) -> None:
@@ -215,7 +249,11 @@ def test_without_a_trend_the_index_holds_v_itself() -> None:
 
 @pytest.mark.parametrize(("length", "expected"), [(0, [[], [], []]), (2, [[2, 3], [-1, -1], [4, -1]])])
 def test_the_latest_are_kept_left_aligned(length: int, expected: list[list[int]]) -> None:
-    padded, lengths = latest_padded(np.array([0, 0, 0, 2]), np.array([1, 2, 3, 4]), 3, length)
+    latest = Latest.of(np.array([0, 0, 0, 2]), 3, length)
+    padded = latest.padded(np.array([1, 2, 3, 4]), PADDING)
     assert padded.tolist() == expected
-    assert lengths.tolist() == [min(length, 3), 0, min(length, 1)]
+    assert latest.lengths.tolist() == [min(length, 3), 0, min(length, 1)]
     assert torch.from_numpy(padded).dtype == torch.int64
+    values = latest.padded(np.array([1, 2, 3, 4], np.float32), np.nan)
+    assert values.dtype == np.float32
+    np.testing.assert_array_equal(values, np.where(padded == PADDING, np.nan, padded))

@@ -8,6 +8,7 @@ asks it, a snapshot with deltas behind it.
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -74,7 +75,7 @@ def _events(day: float) -> st.SearchStrategy[Event]:
         st.sampled_from(ITEMS),
         lateness.map(lambda days: at(day + 0.9 - days)),
         st.sampled_from([1.0, 1.0, 1.0, 4.5, None, 0.5]),
-        st.sampled_from(["engagement"] * 5 + ["view"]),
+        st.sampled_from(["engagement"] * 5 + ["view", "unheard of", "other"]),
     )
 
 
@@ -89,18 +90,25 @@ def _items(day: float) -> st.SearchStrategy[Item]:
     )
 
 
-@pytest.fixture(scope="module")
-def make(trained_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Served]:
-    """Copies of a served dataset of which rows count by a rule."""
-    template = tmp_path_factory.mktemp("ruled")
-    shutil.copytree(trained_home / "data", template / "data")
-    ruled = stream_settings(template)
-    renew(ruled.storage, ruled, load_tables(ruled.storage), MODEL, 0, NOW)
+Make = Callable[..., Served]
 
-    def copy(home: Path) -> Served:
-        shutil.copytree(template / "data", home / "data")
+
+@pytest.fixture(scope="module")
+def make(trained_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Make:
+    """Copies, under a folder, of a dataset that a model serves and of which rows count by a rule."""
+
+    @cache
+    def template(model: str) -> Path:
+        home = tmp_path_factory.mktemp(model)
+        shutil.copytree(trained_home / "data", home / "data")
+        ruled = stream_settings(home)
+        renew(ruled.storage, ruled, load_tables(ruled.storage), model, 0, NOW)
+        return home
+
+    def copy(home: Path, model: str = MODEL) -> Served:
+        shutil.copytree(template(model) / "data", home / "data")
         settings = stream_settings(home)
-        return Served(settings.storage, settings)
+        return Served(settings.storage, settings, model)
 
     return copy
 
@@ -142,7 +150,7 @@ def follow(served: Served, stream: Sequence[Step]) -> set[str | None]:
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture],
 )
 @given(stream=streams(steps=3))
-def test_runs_give_what_a_rebuild_gives(make: Callable[[Path], Served], stream: list[Step]) -> None:
+def test_runs_give_what_a_rebuild_gives(make: Make, stream: list[Step]) -> None:
     with TemporaryDirectory() as home:
         reasons = follow(make(Path(home)), stream)
     event(f"snapshots: {sorted(map(str, reasons))}")
@@ -156,7 +164,7 @@ def long_stream() -> list[Step]:
     return [
         Step((event_file(first, *tied), event_file(*tied[3:], first))),  # a file that repeats most of another
         Step((event_file(), item_file(Item("quiet0", "waits", at(10), "war")))),  # empty; an item of a later day
-        Step((event_file(*late, Event("u00", "i00", at(8.5), None), Event("u00", "i00", at(8.5), 1.0, "view")),)),
+        Step((event_file(*late, Event("u00", "i00", at(8.5), None), Event("u00", "i00", at(8.5), 1.0, "other")),)),
         Step((item_file(Item("fresh1", "now known", None, "drama"), Item("i02", "renamed", None, "crime")),), "forget"),
         Step((event_file(Event("u03", "i02", at(9)), Event("new0", "i02", at(9)), *tied[:2]),), "take down"),
         Step(
@@ -167,8 +175,9 @@ def long_stream() -> list[Step]:
     ]
 
 
-def test_a_longer_stream_gives_what_a_rebuild_gives(make: Callable[[Path], Served], tmp_path: Path) -> None:
-    served = make(tmp_path)
+@pytest.mark.parametrize("model", [MODEL, "hrnn_meta"])
+def test_a_longer_stream_gives_what_a_rebuild_gives(make: Make, tmp_path: Path, model: str) -> None:
+    served = make(tmp_path, model)
     assert follow(served, long_stream()) == {None, "epoch", "deltas"}
     state = served.state()
     assert state.counts["fresh0"]["total"] == 1 + 3 + 5  # the forgotten one of four users does not count
@@ -189,7 +198,7 @@ def test_a_longer_stream_gives_what_a_rebuild_gives(make: Callable[[Path], Serve
 )
 @given(stream=streams(steps=3), data=st.data())
 def test_the_order_in_which_files_arrive_and_runs_start_does_not_matter(
-    make: Callable[[Path], Served], stream: list[Step], data: st.DataObject
+    make: Make, stream: list[Step], data: st.DataObject
 ) -> None:
     """Of item files the last one seen counts, so those stay in their order; of engagements only timestamps matter."""
     files = [file for step in stream for file in step.files]

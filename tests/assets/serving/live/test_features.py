@@ -24,6 +24,7 @@ from assets.serving.store.records import NEVER, PENDING, new_items, number_keys,
 from tests.assets.serving.live.engagements import (
     BATCHES,
     DAY,
+    EVENT_TYPES,
     HOUR,
     Reference,
     Row,
@@ -38,6 +39,7 @@ QUALIFIED = IdMap.fit(["u1", "u3", "somebody else"])
 CONFIG = FeatureConfig(
     item_history_length=3,
     user_history_length=2,
+    event_types=IdMap.fit(EVENT_TYPES),
     half_life_days=2.0,
     retention_us=None,
     trigger=TriggerConfig(),
@@ -268,7 +270,7 @@ def test_the_older_of_many_engagements_is_not_lost_when_it_comes_last() -> None:
     apply(store, [[Row("u1", "a", (days[-1] - 1) * DAY), Row("u2", "a", DAY)]], CONFIG, first=1)
     state = state_of(store)
     assert [time // DAY for time, _, _ in state.item_histories["a"]] == [days[-2], days[-1] - 1, days[-1]]
-    assert [time // DAY for time, _, _ in state.user_histories["u1"]] == [days[-1] - 1, days[-1]]
+    assert [entry[0] // DAY for entry in state.user_histories["u1"]] == [days[-1] - 1, days[-1]]
     assert state.items["a"][:4] == (DAY, DAY, days[-1] * DAY, len(days) + 2)
 
 

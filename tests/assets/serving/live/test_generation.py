@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from assets.config import EngagementRule
+from assets.serving.live.build import needs_build, renew
 from assets.serving.live.generation import (
+    FORMAT,
     Generation,
     GenerationError,
     GenerationRecord,
@@ -21,6 +23,8 @@ from assets.serving.live.generation import (
     switch_to,
 )
 from assets.storage import Storage
+from assets.training.checkpoints import read_manifest
+from tests.assets.serving.live.conftest import MODEL, Live
 
 RECORD = GenerationRecord(
     model="sasrec", seed=0, checkpoint="c" * 64, tables="t" * 64, until=None, engagement=EngagementRule(), created_at=5
@@ -81,11 +85,26 @@ def test_records_come_back_and_other_formats_are_refused(storage: Storage) -> No
     generation = made(storage, 1)
     assert generation.record() == RECORD
     path = generation.folder / "generation.json"
-    path.write_text(path.read_text().replace('"format": 1', '"format": 9'))
-    with pytest.raises(GenerationError, match="has format 9, this version reads 1"):
+    path.write_text(path.read_text().replace(f'"format": {FORMAT}', '"format": 1'))
+    with pytest.raises(GenerationError, match="has format 1, this version reads 2"):
         generation.record()
 
 
 def test_asking_which_is_current_loads_no_torch() -> None:
     command = "import sys, assets.serving.live.generation; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", command], check=False).returncode == 0
+
+
+def test_a_store_of_an_older_format_is_refused_by_readers_and_built_anew(live: Live) -> None:
+    """Entries of another size would be read as other entries."""
+    manifest = read_manifest(live.storage, MODEL, 0)
+    old, path = require_current(live.storage), require_current(live.storage).folder / "generation.json"
+    path.write_text(path.read_text().replace(f'"format": {FORMAT}', '"format": 1'))
+    with pytest.raises(GenerationError, match=f"has format 1, this version reads {FORMAT}: .* build a generation anew"):
+        live.apply()
+    assert needs_build(live.storage, manifest) == f"generation {old.name} has format 1, this version reads {FORMAT}"
+    live.land([("u01", "i03", "2024-03-07T01:00:00")])
+    renew(live.storage, live.settings, live.tables, MODEL, 0, live.later())
+    assert needs_build(live.storage, manifest) is None
+    assert require_current(live.storage).name != old.name
+    assert not live.compare()

@@ -120,7 +120,7 @@ def test_recall_is_against_exact_search_with_what_users_saw_left_out(live: Live)
     assert result.queries == live.settings.index.queries
     assert 0 < result.p50_ms <= result.p99_ms
     with live.opened() as opened:
-        measured, sample, index = measure_index(opened, live.settings.index.queries)
+        measured, sample, index = measure_index(opened, live.settings.index.queries, live.now)
         with opened.store.read() as reader:
             whole = load_index(reader, opened.generation)
     assert measured.recall == 1.0
@@ -136,7 +136,7 @@ def test_the_index_as_served_has_the_deltas(live: Live) -> None:
     advanced(live, [("u01", "i02", "2024-03-05T23:30:00"), ("u02", "nobody heard of", "2024-03-05T23:45:00")])
     live.maintain()
     with live.opened() as opened:
-        _, _, index = measure_index(opened, 4)
+        _, _, index = measure_index(opened, 4, live.now)
     assert "nobody heard of" in index.ids
 
 

@@ -26,12 +26,21 @@ def test_a_table_becomes_columns() -> None:
     assert (rows.source_rows >= 2**62).all()
 
 
+def test_values_and_event_types_stay_with_their_rows() -> None:
+    rows = landed_rows([Row("u", "a", 5, 4.5, "rating"), Row("u", "a", 5, None, "view"), Row("u", "b", 6, 1.0)])
+    assert rows.values.dtype == np.float32
+    np.testing.assert_array_equal(rows.values, np.array([4.5, np.nan, 1.0], np.float32))
+    assert rows.events.tolist() == ["rating", "view", "view"]
+    turned = Rows.concat([rows.take(np.array([2])), rows.take(np.array([0]))])
+    assert (turned.values.tolist(), turned.events.tolist()) == ([1.0, 4.5], ["view", "rating"])
+
+
 def test_no_rows_are_rows_too() -> None:
     nothing = landed_rows([])
     assert len(nothing) == len(Rows.concat([])) == len(Rows.concat([nothing, nothing])) == 0
     both = Rows.concat([nothing, landed_rows([Row("u", "a", 1)])])
     assert as_rows(both) == [("u", "a", 1)]
-    assert both.digests.dtype == np.uint64
+    assert (both.digests.dtype, both.values.dtype, both.events.dtype) == (np.uint64, np.float32, object)
 
 
 def test_take_by_mask_and_by_position() -> None:

@@ -15,7 +15,7 @@ from assets.serving.live.build import renew
 from assets.serving.live.removal import forget_user, take_down_item
 from assets.serving.store.interface import Table, Writer
 from assets.serving.store.meta import EPOCH, WATERMARK, get_meta, put_meta
-from assets.serving.store.records import ENTRY, ITEM, number_keys
+from assets.serving.store.records import ENTRY, ITEM, USER_ENTRY, number_keys
 from tests.assets.serving.live.conftest import MODEL, START, Live, tiny_rows
 from tests.support import Row
 
@@ -168,9 +168,19 @@ def _field(name: str, by: float) -> Callable[[bytes], bytes]:
     return change
 
 
-def _swapped(value: bytes) -> bytes:
-    entries = np.frombuffer(value, ENTRY)
-    return entries[::-1].tobytes()
+def _swapped(entry: np.dtype) -> Callable[[bytes], bytes]:
+    return lambda value: np.frombuffer(value, entry)[::-1].tobytes()
+
+
+def _entry(name: str, value: float) -> Callable[[bytes], bytes]:
+    """Set a field of a user's latest entry."""
+
+    def change(run: bytes) -> bytes:
+        entries = np.frombuffer(run, USER_ENTRY).copy()
+        entries[name][-1] = value
+        return entries.tobytes()
+
+    return change
 
 
 def _moved_watermark(writer: Writer) -> None:
@@ -197,9 +207,12 @@ DAMAGES: dict[str, tuple[Callable[[Writer], None], set[str]]] = {
     "last": (_edit(Table.ITEMS, _field("last_engaged_at", 1)), {"last_engaged_at"}),
     "title": (_edit(Table.DETAILS, lambda value: value.replace(b"title of", b"titel of")), {"title"}),
     "item history": (_edit(Table.ITEM_HISTORIES, lambda value: value[: -ENTRY.itemsize]), {"item history"}),
-    "item order": (_edit(Table.ITEM_HISTORIES, _swapped), {"item history"}),
-    "user history": (_edit(Table.USER_HISTORIES, lambda value: value[ENTRY.itemsize :]), {"user history"}),
-    "user order": (_edit(Table.USER_HISTORIES, _swapped), {"user history"}),
+    "item order": (_edit(Table.ITEM_HISTORIES, _swapped(ENTRY)), {"item history"}),
+    "user history": (_edit(Table.USER_HISTORIES, lambda value: value[USER_ENTRY.itemsize :]), {"user history"}),
+    "user order": (_edit(Table.USER_HISTORIES, _swapped(USER_ENTRY)), {"user history"}),
+    "value": (_edit(Table.USER_HISTORIES, _entry("value", 77.0)), {"user history"}),
+    "unknown value": (_edit(Table.USER_HISTORIES, _entry("value", np.nan)), {"user history"}),
+    "event type": (_edit(Table.USER_HISTORIES, _entry("event", 77)), {"user history"}),
     "seen": (_edit(Table.SEEN, lambda value: value[4:]), {"seen items"}),
     "stranger": (_stranger, {"users in seen"}),
     "vector": (

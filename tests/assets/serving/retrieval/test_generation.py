@@ -37,7 +37,7 @@ def assert_same(found: dict, expected: dict) -> None:
 
 def exact(live: Live, retriever: Retriever, user: str) -> dict[str, float]:
     with live.opened() as opened, opened.store.read() as reader, retriever._switch.using() as serving:
-        query, hidden = user_vectors(reader, opened.model, [user])[0], seen(reader, [user])[0]
+        query, hidden = user_vectors(reader, opened.model, [user], 0)[0], seen(reader, [user])[0]
         with serving.index.reading() as indexed:
             ids = [item for item in indexed.index.ids if item not in hidden]
             return dict(zip(ids, (indexed.index.vectors(ids) @ query).tolist(), strict=True))

@@ -100,6 +100,13 @@ def test_recommendations_for_one_user_and_for_several(world: World, client: http
     assert several.json()[0] == client.get("/v1/recommend", params={"user": "u0", "k": 4}).json()
 
 
+def test_one_can_ask_as_of_a_later_instant(quiet: httpx.Client) -> None:
+    now = quiet.get("/v1/recommend", params={"user": "u2", "k": 4}).json()
+    for at in ("2024-10-04T00:00:00Z", "2031-01-01T00:00:00+05:30"):
+        assert quiet.get("/v1/recommend", params={"user": "u2", "k": 4, "at": at}).json() == now
+        assert quiet.post("/v1/recommend", json={"users": ["u2"], "k": 4, "at": at}).json() == [now]
+
+
 def test_any_text_is_an_id(quiet: httpx.Client) -> None:
     for user in ("\u00fc \u4f60", "\x00", "%", "x" * 256, "\U0001f600" * 256):
         answer = quiet.get("/v1/recommend", params={"user": user, "why": True})
@@ -146,6 +153,16 @@ def test_similar_items(world: World, client: httpx.Client) -> None:
             422,
             "body.users.0",
         ),
+        (
+            "GET",
+            "/v1/recommend",
+            {"params": {"user": "nobody", "at": "2024-10-03T23:59:59Z"}},
+            422,
+            "before the latest engagement, of 2024-10-04T00:00:00+00:00",
+        ),
+        ("GET", "/v1/recommend", {"params": {"user": "u1", "at": "2024-10-05T00:00:00"}}, 422, "query.at: "),
+        ("POST", "/v1/recommend", {"json": {"users": ["u1"], "at": "2024-10-03T00:00:00Z"}}, 422, "ask as of that"),
+        ("POST", "/v1/recommend", {"json": {"users": ["u1"], "at": "yesterday"}}, 422, "body.at: "),
         ("DELETE", "/v1/recommend", {}, 405, "Method Not Allowed"),
         ("GET", "/v2/recommend", {}, 404, "Not Found"),
     ],
@@ -289,7 +306,15 @@ def test_a_long_log_is_cut_to_whole_latest_lines(tmp_path) -> None:
 
 def test_the_manual_needs_no_file_from_elsewhere(quiet: httpx.Client) -> None:
     page = quiet.get("/docs").text
-    for words in ("GET /v1/recommend", "POST /v1/recommend", "new_only", "maximum 20", "maxItems 3", "openapi.json"):
+    for words in (
+        "GET /v1/recommend",
+        "POST /v1/recommend",
+        "new_only",
+        "maximum 20",
+        "maxItems 3",
+        "date-time",
+        "openapi.json",
+    ):
         assert words in page
     assert "<td></td>" not in page  # everything that can be sent is explained
     assert re.findall(r"""(?:src|href)=["']([^"']*)""", page) == ["openapi.json"]

@@ -23,7 +23,7 @@ from assets.serving.store.deltas import append_delta, drop_deltas
 from assets.serving.store.interface import Table
 from assets.serving.store.lmdb_store import LmdbStore
 from assets.serving.store.meta import EPOCH, ITEMS, SEQ, SNAPSHOT, WATERMARK, get_meta, put_meta
-from assets.serving.store.records import ENTRY, new_items, number_keys, pack
+from assets.serving.store.records import USER_ENTRY, new_items, number_keys, pack
 from assets.storage import Storage
 from assets.training.refresh import TrendPreset
 from models.base import ItemInputs, UserInputs
@@ -170,7 +170,7 @@ class World:
             writer.put_many(Table.VECTORS, zip(keys, [vector.tobytes() for vector in vectors], strict=True))
             for group in range(self.groups):
                 user, seen = self.user(group)
-                entry = np.array([(WATERMARK_AT, 0, numbers[f"anchor-{group}"])], ENTRY)
+                entry = np.array([(WATERMARK_AT, 0, numbers[f"anchor-{group}"], 0, np.nan)], USER_ENTRY)
                 writer.put(Table.USER_HISTORIES, user.encode(), entry.tobytes())
                 writer.put(Table.SEEN, user.encode(), np.sort([numbers[item] for item in seen]).astype("<i4").tobytes())
             put_meta(writer, ITEMS, len(items))

@@ -15,6 +15,7 @@ from assets.serving.store.records import (
     LONGEST_KEY,
     NEVER,
     OOV,
+    USER_ENTRY,
     id_keys,
     instant_key,
     new_items,
@@ -102,8 +103,10 @@ def test_runs_come_back_or_their_latest(runs: list[list[int]], latest: int | Non
     assert back_lengths.tolist() == [*(len(run) for run in kept), 0]
 
 
-def test_an_entry_has_20_bytes() -> None:
+def test_an_entry_has_20_bytes_and_a_user_s_28() -> None:
     assert ENTRY.itemsize == 20  # 2 MB per 1000 items with histories of 100
+    assert USER_ENTRY.itemsize == 28
+    assert USER_ENTRY.names == (*ENTRY.names, "event", "value")
 
 
 @settings(deadline=None)
