@@ -52,14 +52,12 @@ class AliasTable:
         light, heavy = np.flatnonzero(~above), np.flatnonzero(above)
         filled = np.concatenate([[0.0], np.cumsum(1 - weights[light])])  # deficit before each light item, and of all
         given = np.cumsum(np.maximum(weights[heavy] - 1, 0))  # surplus of each heavy item and those before it
-        last = len(heavy) - 1
         keep, alias = weights.copy(), np.arange(len(weights))
-        alias[light] = heavy[np.searchsorted(given, filled[:-1], side="right").clip(max=last)]
+        alias[light] = heavy[np.searchsorted(given, filled[:-1], side="right").clip(max=len(heavy) - 1)]
         # The deficit that is filled once a heavy item's surplus is gone: beyond it by what its own column then lacks.
         reached = filled[np.searchsorted(filled, given).clip(max=len(light))]
         keep[heavy] = (1 + given - reached).clip(0, 1)
-        keep[heavy[last]] = 1.0  # nothing is left to fill but rounding
-        alias[heavy[:-1]] = heavy[1:]
+        alias[heavy[:-1]] = heavy[1:]  # and the last is its own alias: only rounding is left to fill
         return cls(keep, alias)
 
     def draw(self, count: int, generator: torch.Generator) -> Int:

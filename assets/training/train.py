@@ -60,7 +60,8 @@ class Trained:
         bounds: ``cutoff`` and ``validation_start``, ISO 8601.
         encodings: of the refit.
         weights: of the refit, by name.
-        spent: per phase; no part of a checkpoint, which is the same whatever the machine was at.
+        spent: per phase, on its epochs and their validation; no part of a checkpoint, which is the same whatever the
+            machine was at.
     """
 
     model: str
@@ -103,7 +104,7 @@ def fit_before_validation(
         The fitted net with its best epoch's weights, and the same as a recommender over ``past``.
     """
     phase = _Phase(config, past, config.monitor, settings)
-    fitted, encodings = phase.run(past.stream.before(past.validation_start), config.max_epochs, check)
+    fitted, encodings, _ = phase.run(past.stream.before(past.validation_start), config.max_epochs, check)
     return fitted, NetRecommender(fitted.net, phase.refresher(fitted.net, encodings, past.validation_start))
 
 
@@ -142,8 +143,8 @@ def train_net(
     """
     phase = _Phase(config, past, monitor, settings)
     known = past.stream.before(past.validation_start)
-    (selected, _), fit_spent = _timed(lambda: phase.run(known, config.max_epochs, check))
-    (final, encodings), refit_spent = _timed(lambda: phase.run(past.stream, selected.best_epoch, None))
+    selected, _, fit_spent = phase.run(known, config.max_epochs, check)
+    final, encodings, refit_spent = phase.run(past.stream, selected.best_epoch, None)
     best = selected.best
     return Trained(
         model=model,
@@ -173,15 +174,21 @@ class _Phase:
     monitor: str
     settings: Settings
 
-    def run(self, known: EngagementStream, epochs: int, check: Check | None) -> tuple[Fitted, Encodings]:
-        """Encode and fit on ``known``, from the seed, validating with ``check`` if there is one."""
+    def run(self, known: EngagementStream, epochs: int, check: Check | None) -> tuple[Fitted, Encodings, Spent]:
+        """Encode and fit on ``known``, from the seed, validating with ``check`` if there is one.
+
+        Returns:
+            What was fitted, its encodings, and what fitting took, encoding left out.
+        """
         device = resolve_device(self.settings.training.device)
         until = self.past.cutoff if check is None else self.past.validation_start
         with seeded(self.settings.training.seed, device, self.config.threads):
             ready = prepare(self.config, self.past, known, until, self.settings)
             validate = _validate(check, ready.batches.refresher) if check is not None else None
-            fitted = fit(ready.net, ready.batches, self.config, device, epochs, validate, self.monitor)
-        return fitted, ready.encodings
+            fitted, spent = _timed(
+                lambda: fit(ready.net, ready.batches, self.config, device, epochs, validate, self.monitor)
+            )
+        return fitted, ready.encodings, spent
 
     def refresher(self, net: Net, encodings: Encodings, until: np.datetime64) -> Refresher:
         """Makes the item inputs of ``net``, trained until then."""

@@ -9,6 +9,7 @@ import torch
 from models.base import UserInputs
 from models.context import FeedbackConfig, FieldsConfig, SessionConfig, Steps
 from models.recurrent import (
+    GruCell,
     GruCellConfig,
     HierarchicalCell,
     HierarchicalCellConfig,
@@ -153,6 +154,28 @@ def test_vectors_do_not_depend_on_how_steps_are_cut(parts: str) -> None:
     for bptt in (1, 2, 5, 8, LONGEST, LONGEST + 1):
         cut = tower(parts, bptt=bptt)(users, items, rows, positions)
         torch.testing.assert_close(cut, whole, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [GruCell, HierarchicalCell])
+def test_a_cell_returns_the_state_of_each_user_as_if_alone(kind: type[GruCell | HierarchicalCell]) -> None:
+    """Of those who have ended as well, and so that steps may follow in another call."""
+    torch.manual_seed(3)
+    cell = kind(3, HIDDEN)
+    counts = [4, 4, 3, 1, 1]
+    x, breaks = torch.randn(sum(counts), 3), torch.rand(sum(counts)) < 0.4
+    begin = torch.randn_like(cell.begin(4))
+    outputs, states = cell(x, breaks, torch.tensor(counts), begin)
+    starts = [sum(counts[:slot]) for slot in range(len(counts))]
+    for user in range(4):
+        rows = [start + user for start, count in zip(starts, counts, strict=True) if user < count]
+        alone, state = cell(x[rows], breaks[rows], torch.ones(len(rows)).long(), begin[[user]])
+        torch.testing.assert_close(outputs[rows], alone)
+        torch.testing.assert_close(states[[user]], state)
+        part = begin[[user]]
+        for row in rows:
+            out, part = cell(x[[row]], breaks[[row]], torch.tensor([1]), part)
+            torch.testing.assert_close(outputs[[row]], out)
+        torch.testing.assert_close(states[[user]], part)
 
 
 @each_parts

@@ -66,6 +66,7 @@ def test_manifest_says_where_the_weights_come_from(saved: Storage, trained: Trai
         "history_users": 0,  # nobody has ten engagements
         "user_feature-city": 1,
         "item_feature-genre": 3,
+        "event_types": 1,
     }
     assert manifest["weights"]["sha256"][:16] in manifest["weights"]["file"]
 

@@ -57,8 +57,22 @@ def test_qualified_users_have_enough_engagements(tables: DatasetTables, least: i
 
 def test_maps_survive_by_name(tables: DatasetTables) -> None:
     encodings = Encodings.fit(tables, tables.stream, 3)
-    assert set(encodings.maps) == {"users", "items", "history_users", "item_feature-genre", "user_feature-city"}
+    features = {"item_feature-genre", "user_feature-city"}
+    assert set(encodings.maps) == {"users", "items", "history_users", "event_types", *features}
     assert Encodings.from_maps(encodings.maps) == encodings
+
+
+def test_event_types_are_those_trained_on_and_others_are_oov(tables: DatasetTables) -> None:
+    """The stream's codes number all names; a net has rows for what it has seen."""
+    number = len(tables.stream)
+    stream = replace(
+        tables.stream, events=np.where(np.arange(number) < number - 2, 2, 0), event_types=("buy", "click", "view")
+    )
+    encodings = Encodings.fit(tables, stream.before(stream.timestamps[-2]), 3)
+    assert encodings.event_types.ids == ("view",)
+    assert encodings.sizes.event_types == 2
+    universe = Universe.encode(encodings, replace(tables, stream=stream))
+    assert universe.event_ids.tolist() == [0, 0, 1]
 
 
 def test_universe_maps_the_unknown_to_oov_but_keeps_its_features(tables: DatasetTables) -> None:

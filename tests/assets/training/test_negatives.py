@@ -16,7 +16,6 @@ def distributions() -> dict[str, np.ndarray]:
         "two": np.array([0.3, 0.7]),
         "equal": np.ones(7),
         "many equal": np.ones(999),
-        "ninths": np.full(9, 0.1),  # 9 times 1/9 in floats is not 1 in sum, nor is each weight
         "one of all": np.eye(1, 6, 4)[0],
         "half nothing": np.tile([0.0, 1.0], 40),
         "first takes most": 1 / np.arange(1.0, 2000) ** 1.5,
@@ -61,6 +60,22 @@ def test_alias_tables_of_random_weights(seed: int) -> None:
     found = implied(AliasTable.build(weights))
     assert np.abs(found - weights / weights.sum()).max() < 1e-12
     assert (found[weights == 0] == 0).all()
+
+
+@pytest.mark.parametrize("weight", [0.7, 1.0, 3.0])
+def test_equal_weights_that_rounding_puts_below_their_mean(weight: float) -> None:
+    """As on a dataset's first day, when nobody has engaged with anything: 0.7 * 7 / (7 * 0.7) is below 1 in floats."""
+    for number in range(1, 60):
+        p = np.full(number, weight)
+        assert np.abs(implied(AliasTable.build(p)) - 1 / number).max() < 1e-15
+
+
+def test_no_probability_is_below_the_smallest_random_number(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    table = AliasTable.build(np.array([0.0, 1.0, 0.0, 3.0]))
+    monkeypatch.setattr(torch, "rand", lambda count, **_: torch.zeros(count, dtype=torch.float64))
+    assert set(table.draw(200, generator()).tolist()) == {1, 3}
 
 
 @each_distribution

@@ -35,7 +35,7 @@ ROWS: list[Rating] = [
     ("cat", "w", "2020-01-02T03:00", 4.0),
     ("dan", "v", "2020-01-02T04:00", 3.0),
     ("ann", "x", "2020-01-02T05:00", 4.0),  # a repeat
-    ("bob", "z", "2020-01-02T06:00", 5.0),
+    ("bob", "z", "2020-01-02T06:00", 6.0),
 ]
 CUT = np.datetime64("2020-01-02", "us")
 
@@ -63,17 +63,17 @@ def test_cases_are_known_values_of_pairs_that_are_new() -> None:
         (users["cat"], items["x"], 1.0),
         (users["cat"], items["w"], 4.0),
         (users["dan"], items["v"], 3.0),
-        (users["bob"], items["z"], 5.0),
+        (users["bob"], items["z"], 6.0),
     ]
     assert (held.cases.refresh_at == CUT).all()
-    assert (held.low, held.high) == (2.0, 5.0)  # of what came before, though a 1 is among the cases
+    assert (held.low, held.high) == (2.0, 5.0)  # of what came before, though a 1 and a 6 are among the cases
 
 
 def test_no_prediction_is_beyond_the_values_of_training() -> None:
     held = rating_cases(stream_of(ROWS)[0], CUT)
     assert held.clipped(np.array([-9.0, 3.3, 9.0, 2.0])).tolist() == [2.0, 3.3, 5.0, 2.0]
-    # errors 1, 0, 2 and 3 after clipping
-    assert held.rmse(np.array([-9.0, 4.0, 9.0, 2.0])) == pytest.approx(np.sqrt((1 + 0 + 4 + 9) / 4))
+    # errors 1, 0, 2 and 4 after clipping
+    assert held.rmse(np.array([-9.0, 4.0, 9.0, 2.0])) == pytest.approx(np.sqrt((1 + 0 + 4 + 16) / 4))
 
 
 def test_a_dataset_without_ratings_is_refused() -> None:
@@ -108,8 +108,8 @@ def test_rolling_average_and_its_fallbacks_by_hand() -> None:
     ]
     assert rolling_average(stream, held.cases).tolist() == pytest.approx(expected)
     later = Cases(*(np.array([each]) for each in (stream.users[2], stream.items[0], np.datetime64("2020-01-03"), CUT)))
-    # bob has 2, 4 and 5, and x has 5, 2, 1 and 4
-    assert rolling_average(stream, later)[0] == pytest.approx((11 / 3 + 3) / 2)
+    # bob has 2, 4 and 6, and x has 5, 2, 1 and 4
+    assert rolling_average(stream, later)[0] == pytest.approx((12 / 3 + 3) / 2)
 
 
 def test_what_happens_at_one_instant_does_not_know_of_itself() -> None:

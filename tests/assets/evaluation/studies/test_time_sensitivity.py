@@ -172,11 +172,16 @@ def test_measures_are_of_the_lists(tmp_path: Path) -> None:
 
 
 def test_users_at_the_quartiles() -> None:
-    """Five users whose overlap is 0, .5, 1, .5 and 0, in that order: sorted, rows 0, 4, 1, 3, 2."""
-    first = np.tile([0, 1], (5, 1))
-    last = np.array([[2, 3], [0, 3], [1, 0], [3, 1], [4, 5]])
-    run = Lists(np.arange(5), np.zeros(5, np.int64), np.stack([first, last]))
-    assert quartile_users(run) == [4, 1, 3]
+    """Eight users, whose overlap without delay and with the longest is 0, 1, .5, 1, 0, .5, 1 and 0.
+
+    In order: rows 0, 4, 7, 2, 5, 1, 3, 6; the quartiles are at places 1.75, 3.5 and 5.25 of 0 .. 7, rounded.
+    """
+    lists_of = {0.0: [4, 5], 0.5: [0, 5], 1.0: [1, 0]}
+    first = np.tile([0, 1], (8, 1))
+    last = np.array([lists_of[share] for share in (0, 1, 0.5, 1, 0, 0.5, 1, 0)])
+    between = np.tile([0, 9], (8, 1))
+    run = Lists(np.arange(8), np.zeros(8, np.int64), np.stack([first, between, last]))
+    assert quartile_users(run) == [7, 5, 1]
 
 
 def test_a_table_by_hand() -> None:
