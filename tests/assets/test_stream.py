@@ -24,12 +24,16 @@ Event = tuple[int, int, int]
 
 
 def stream_of(events: list[Event]) -> EngagementStream:
-    """A stream whose value is the position in ``events``; equal hours keep their order."""
+    """A stream whose value is the position in ``events``, its type whether that is even; equal hours keep their order.
+
+    Types are numbered in the order of their names, of those that there are.
+    """
     interactions = pd.DataFrame(
         {
             "user_id": pd.Series([f"u{user}" for user, _, _ in events], dtype=object),
             "item_id": pd.Series([f"i{item}" for _, item, _ in events], dtype=object),
             "timestamp": np.array([hour(at) for _, _, at in events], dtype="datetime64[us]"),
+            "event_type": [("even", "odd")[row % 2] for row in range(len(events))],
             "value": np.arange(len(events), dtype=np.float64),
             "source_row": np.arange(len(events)),
         }
@@ -64,6 +68,7 @@ def assert_histories(queries: Queries, expected: list[list[tuple[int, int, int]]
         assert queries.history_items[row].tolist() == [item for _, _, item in kept] + [PADDING] * (length - count)
         assert queries.history_timestamps[row, :count].tolist() == [hour(at).astype(object) for at, _, _ in kept]
         assert queries.history_values[row, :count].tolist() == [position for _, position, _ in kept]
+        assert queries.history_events[row].tolist() == [row % 2 for _, row, _ in kept] + [PADDING] * (length - count)
         assert np.isnat(queries.history_timestamps[row, count:]).all()
         assert np.isnan(queries.history_values[row, count:]).all()
 

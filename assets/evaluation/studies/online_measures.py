@@ -45,12 +45,17 @@ class _Drawn:
     draws: Floats
     counts: Int
 
+    def minus(self, other: "_Drawn") -> "_Drawn":
+        """The difference on the same cases and draws."""
+        return _Drawn(self.means - other.means, self.draws - other.draws, self.counts)
+
 
 def measure(results: Sequence[FrameResult], samples: int, seed: int) -> pd.DataFrame:
     """Means with 95 % bootstrap intervals over users, per frame and over frames; cases of users with history.
 
     Users are drawn for all frames at once. Perplexity is exp of the mean negative log likelihood, over frames exp of
-    the mean of the frames' means. Comparisons are differences on the same cases and draws; of perplexities, the ratio.
+    the mean of the frames' means. Comparisons with each floor are differences on the same cases and draws; of
+    perplexities, the ratio.
 
     Returns:
         Columns ``frame`` (number, or :data:`MEAN`), ``contender``, ``against``, ``metric``, ``k``, ``value``,
@@ -68,11 +73,11 @@ def measure(results: Sequence[FrameResult], samples: int, seed: int) -> pd.DataF
     drawn = {name: _draw(run, frames, samples, seed) for name, run in runs.items()}
     labels = [*map(str, frames), MEAN]
     parts = [_table(name, "", labels, each) for name, each in drawn.items()]
-    reference = drawn[REFERENCE]
     parts += [
-        _table(name, REFERENCE, labels, _Drawn(each.means - reference.means, each.draws - reference.draws, each.counts))
+        _table(name, floor, labels, each.minus(drawn[floor]))
+        for floor in FLOORS
         for name, each in drawn.items()
-        if name != REFERENCE
+        if name != floor
     ]
     return pd.concat(parts, ignore_index=True)
 
@@ -139,7 +144,7 @@ def pick(table: pd.DataFrame, name: str, against: str, metric: str) -> dict[str,
 
 @dataclass(frozen=True)
 class Compared:
-    """A contender against :data:`REFERENCE` by HR@10, on the same cases.
+    """A contender against a floor by HR@10, on the same cases.
 
     Attributes:
         mean: difference, on average over frames.
@@ -153,12 +158,12 @@ class Compared:
 
     @property
     def held(self) -> bool:
-        """Whether it is above on average: of :data:`BAR`, the bar of the study."""
+        """Whether it is above on average: of :data:`BAR` against :data:`REFERENCE`, the bar of the study."""
         return self.mean.value > 0
 
 
-def compare(table: pd.DataFrame, name: str) -> Compared:
-    """A contender against :data:`REFERENCE`, from what :func:`measure` gave."""
-    differences = pick(table, name, REFERENCE, HIT_RATE)
+def compare(table: pd.DataFrame, name: str, floor: str = REFERENCE) -> Compared:
+    """A contender against a floor, from what :func:`measure` gave."""
+    differences = pick(table, name, floor, HIT_RATE)
     mean = differences.pop(MEAN)
     return Compared(mean, sum(each.value > 0 for each in differences.values()), len(differences))

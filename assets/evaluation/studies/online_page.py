@@ -131,12 +131,13 @@ def _means(table: pd.DataFrame) -> str:
 
 
 def _compared(table: pd.DataFrame, name: str) -> dict[str, str]:
-    if name == REFERENCE:
-        difference, above = "", ""
-    else:
-        result = compare(table, name)
-        difference, above = _interval(result.mean, "+.4f"), f"{result.above} of {result.frames}"
-    return {f"HR@{K} against {REFERENCE}": difference, "frames above it": above}
+    """Per floor the difference, and behind it in how many frames the contender is above."""
+    cells = {}
+    for floor in FLOORS:
+        result = compare(table, name, floor) if name != floor else None
+        cell = f"{_interval(result.mean, '+.4f')}, {result.above} of {result.frames}" if result else ""
+        cells[f"HR@{K} against {floor}, frames above"] = cell
+    return cells
 
 
 def _verdict(result: Compared) -> str:

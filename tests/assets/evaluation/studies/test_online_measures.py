@@ -55,6 +55,8 @@ def test_differences_are_paired(table: pd.DataFrame) -> None:
     ratio = pick(table, BAR, REFERENCE, "perplexity")[MEAN]
     assert (ratio.value, ratio.ci_low, ratio.ci_high) == (1.0, 1.0, 1.0)  # whoever is drawn, both are as likely
     assert not pick(table, REFERENCE, REFERENCE, "hr")
+    other = compare(table, REFERENCE, FLOORS[1])  # at 99 everywhere
+    assert (other.mean.value, other.above, other.frames) == (0.5, 2, 2)
 
 
 def test_intervals_are_over_users_drawn_for_all_frames_at_once(results: list[FrameResult], table: pd.DataFrame) -> None:
@@ -120,11 +122,12 @@ def test_the_page(table: pd.DataFrame, results: list[FrameResult], tmp_path: Pat
         "6 cases of users with history (of 6)",
         "**missed**, -0.1250",
         "above it in 1 of 2 frames",
+        "| HR@10 against recent_popularity, frames above | HR@10 against decayed_popularity, frames above |",
         "](online.png)",
         "Outbrain",
         "| 2020-01-10 05:00 | 2 ",
     ):
-        assert said in text.replace("       ", " ").replace("  ", " "), said
+        assert said in " ".join(text.split()), said
     for name in NAMES:
         shown = f"{name} (floor)" if name in FLOORS else name
         assert any(line.startswith(f"| {shown} ") for line in text.splitlines()), name
