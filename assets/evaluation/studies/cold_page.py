@@ -25,7 +25,7 @@ binary relevance, its ideal cut at k too; equal scores count as in random order,
 choice exact. A user is asked for at the last known engagement, with all the history there is. Held-out items have never
 been engaged with, so lambda = 1: features alone. Nets are trained without them, epochs chosen on the validation tail.
 Brackets: 95 % intervals, users drawn again; ratios and differences are paired. They do not cover which items are held
-out: that is one draw (split.held_out_seed), and ratios on other items differ by more."""
+out: that is one draw (split.held_out_seed), and on other items ratios can differ by more."""
 
 PAPER_DIFFERS: Final = """\
 The paper's rows are its Table 7: ml-1m, half of all items held out, other users and other cases, and it does not say
