@@ -4,6 +4,7 @@ A step stands between two events: it has read the event before it and knows when
 So its inputs describe both the feedback that the previous item got, and the moment that is to be predicted for.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -119,7 +120,7 @@ class TimeEncoding(nn.Module):
         return torch.lerp(self.table(rows), self.table(above), share)
 
 
-class ContextPart(nn.Module):
+class ContextPart(nn.Module, ABC):
     """[S, width] inputs of steps.
 
     Attributes:
@@ -128,9 +129,9 @@ class ContextPart(nn.Module):
 
     width: int
 
+    @abstractmethod
     def forward(self, steps: Steps) -> Tensor:
         """[S, width], finite whatever is missing."""
-        raise NotImplementedError
 
 
 class SessionConfig(NetConfig):

@@ -4,19 +4,16 @@ import io
 import re
 from pathlib import Path
 
-import pandas as pd
 import pytest
 from rich.console import Console
 
 from assets.config import Settings, SplitConfig
 from assets.evaluation.needed import _is_ranked, needed
-from assets.storage import file_digest, write_json, write_parquet
-from assets.transforms.variables import dbt_vars
 from orchestration.definitions import build_definitions
 from orchestration.report import make_missing, page_stem, split_words, write_report
 from orchestration.runner import resolve
-from tests.assets.evaluation.toy import toy_rows, toy_settings
-from tests.support import interactions_frame, write_tables
+from tests.assets.evaluation.toy import toy_settings
+from tests.orchestration.homes import write_home
 
 MODELS = ("popularity", "decayed_popularity")
 
@@ -26,15 +23,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """A home with exported tables, as if the transforms had made them, and nothing else."""
     home = tmp_path_factory.mktemp("home")
     settings = toy_settings(home, MODELS).model_copy(update={"dataset": "simulated"})
-    rows = interactions_frame(toy_rows())
-    storage = write_tables(home, rows, "2020-01-07", "2020-01-06", dataset="simulated")
-    write_parquet(storage.table("dataset_profile"), pd.DataFrame({"name": ["users"], "value": [25.0]}))
-    for name in ("interactions", "items", "users"):
-        write_parquet(storage.raw_table(name), rows)
-    write_json(storage.raw / "ingestion.json", {"data_version": "d"})
-    held = {path.stem: {"rows": 0, "sha256": file_digest(path)} for path in storage.tables.glob("*.parquet")}
-    manifest = {"version": "t", "data_version": "d", "vars": dbt_vars(settings), "tables": held}
-    write_json(storage.tables / "manifest.json", manifest)
+    write_home(settings)
     return settings
 
 

@@ -17,13 +17,13 @@ from assets.evaluation.studies import assets as study_assets
 from assets.evaluation.studies.files import text_path, write_study
 from assets.evaluation.studies.homes import settings_for
 from assets.evaluation.studies.registry import STUDIES, Partitions, Step, Study, find
-from assets.storage import file_digest, write_json, write_parquet, write_text
-from assets.transforms.variables import dbt_vars
+from assets.storage import write_text
 from orchestration import cli, studies, study_cli
 from orchestration.runner import Outcome
 from orchestration.studies import chosen, make, write_page
-from tests.assets.evaluation.toy import toy_rows, toy_settings
-from tests.support import interactions_frame, write_manifest, write_tables
+from tests.assets.evaluation.toy import toy_settings
+from tests.orchestration.homes import write_home
+from tests.support import write_manifest
 
 QUIET = Console(file=io.StringIO())
 TABLE = pd.DataFrame({"value": [1.0]})
@@ -43,15 +43,7 @@ def home_with_tables(home: Path) -> Settings:
     tiny = {"dim": 4, "users.history_length": 5}
     training = TrainingConfig(max_epochs=1, hyper_parameters={"gru": tiny, "hrnn": tiny, "hgru": tiny})
     settings = toy_settings(home).model_copy(update={"dataset": "simulated", "training": training})
-    rows = interactions_frame(toy_rows())
-    storage = write_tables(home, rows, "2020-01-07", "2020-01-06", dataset="simulated")
-    write_parquet(storage.table("dataset_profile"), pd.DataFrame({"name": ["users"], "value": [25.0]}))
-    for name in ("interactions", "items", "users"):
-        write_parquet(storage.raw_table(name), rows)
-    write_json(storage.raw / "ingestion.json", {"data_version": "d"})
-    held = {path.stem: {"rows": 0, "sha256": file_digest(path)} for path in storage.tables.glob("*.parquet")}
-    manifest = {"version": "t", "data_version": "d", "vars": dbt_vars(settings), "tables": held}
-    write_json(storage.tables / "manifest.json", manifest)
+    write_home(settings)
     return settings
 
 

@@ -6,6 +6,7 @@ None is part of ``refresh_all``: they train many nets. ``thaw studies`` runs the
 import base64
 import time
 from collections.abc import Callable
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -19,99 +20,65 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-@dg.asset(
-    key=keys.FEATURE_GROUPS,
-    deps=[keys.TABLES],
-    group_name=keys.STUDIES,
-    kinds={"torch", "parquet"},
-    owners=[keys.OWNER],
-    description=(
+def _study_asset(name: str, description: str) -> dg.AssetsDefinition:
+    """The asset of the study in the module of that name, whose ``make`` writes its files and gives its table."""
+
+    @dg.asset(
+        key=[keys.STUDIES, name],
+        deps=[keys.TABLES],
+        group_name=keys.STUDIES,
+        kinds={"torch", "parquet"},
+        owners=[keys.OWNER],
+        description=description,
+    )
+    def study(
+        context: dg.AssetExecutionContext, storage: dg.ResourceParam[Storage], settings: dg.ResourceParam[Settings]
+    ) -> dg.MaterializeResult:
+        make = import_module(f"assets.evaluation.studies.{name}").make  # torch: not with the definitions
+        return _study(name, storage, lambda: make(storage, settings, context.log.info))
+
+    return study
+
+
+feature_groups = _study_asset(
+    "feature_groups",
+    (
         "Perplexity of test engagements from counts to everything, a group of features at a time, without a trend and "
         "with it (HRNN-meta, Table 1). Variants that are trained already and rest on the same tables are kept."
     ),
 )
-def feature_groups(
-    context: dg.AssetExecutionContext, storage: dg.ResourceParam[Storage], settings: dg.ResourceParam[Settings]
-) -> dg.MaterializeResult:
-    from assets.evaluation.studies.feature_groups import NAME, make
 
-    return _study(NAME, storage, lambda: make(storage, settings, context.log.info))
-
-
-@dg.asset(
-    key=keys.SESSIONS,
-    deps=[keys.TABLES],
-    group_name=keys.STUDIES,
-    kinds={"torch", "parquet"},
-    owners=[keys.OWNER],
-    description=(
+sessions = _study_asset(
+    "sessions",
+    (
         "Hit@5 and training time of gru, hrnn and hgru at a small and a large hidden size (HRNN-meta, Table 3). "
         "Variants that are trained already and rest on the same tables are kept."
     ),
 )
-def sessions(
-    context: dg.AssetExecutionContext, storage: dg.ResourceParam[Storage], settings: dg.ResourceParam[Settings]
-) -> dg.MaterializeResult:
-    from assets.evaluation.studies.sessions import NAME, make
 
-    return _study(NAME, storage, lambda: make(storage, settings, context.log.info))
-
-
-@dg.asset(
-    key=keys.RATINGS,
-    deps=[keys.TABLES],
-    group_name=keys.STUDIES,
-    kinds={"torch", "parquet"},
-    owners=[keys.OWNER],
-    description=(
+ratings = _study_asset(
+    "ratings",
+    (
         "RMSE of predicted ratings of test engagements: nets without and with feedback against rolling averages and "
         "matrix factorization (HRNN-meta, Table 4). Predictions that rest on the same tables are kept."
     ),
 )
-def ratings(
-    context: dg.AssetExecutionContext, storage: dg.ResourceParam[Storage], settings: dg.ResourceParam[Settings]
-) -> dg.MaterializeResult:
-    from assets.evaluation.studies.ratings import NAME, make
 
-    return _study(NAME, storage, lambda: make(storage, settings, context.log.info))
-
-
-@dg.asset(
-    key=keys.COLD_ITEMS,
-    deps=[keys.TABLES],
-    group_name=keys.STUDIES,
-    kinds={"torch", "parquet"},
-    owners=[keys.OWNER],
-    description=(
+cold_items = _study_asset(
+    "cold_items",
+    (
         "Held-out items, which nobody has engaged with, ranked by their features for every user, against random choice "
         "(HRNN-meta, Table 7). Needs split.kind held_out_items. Trainings that rest on the same tables are kept."
     ),
 )
-def cold_items(
-    context: dg.AssetExecutionContext, storage: dg.ResourceParam[Storage], settings: dg.ResourceParam[Settings]
-) -> dg.MaterializeResult:
-    from assets.evaluation.studies.cold_items import NAME, make
 
-    return _study(NAME, storage, lambda: make(storage, settings, context.log.info))
-
-
-@dg.asset(
-    key=keys.TIME_SENSITIVITY,
-    deps=[keys.TABLES],
-    group_name=keys.STUDIES,
-    kinds={"torch", "parquet"},
-    owners=[keys.OWNER],
-    description=(
+time_sensitivity = _study_asset(
+    "time_sensitivity",
+    (
         "How the top items of hrnn_meta change with the time since a user's last engagement, for three users and on "
         "average over all (HRNN-meta, Table 2)."
     ),
 )
-def time_sensitivity(
-    context: dg.AssetExecutionContext, storage: dg.ResourceParam[Storage], settings: dg.ResourceParam[Settings]
-) -> dg.MaterializeResult:
-    from assets.evaluation.studies.time_sensitivity import NAME, make
-
-    return _study(NAME, storage, lambda: make(storage, settings, context.log.info))
 
 
 def _study(name: str, storage: Storage, make: Callable[[], "pd.DataFrame"]) -> dg.MaterializeResult:

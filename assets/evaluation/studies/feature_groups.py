@@ -13,7 +13,6 @@ import pandas as pd
 
 from assets.config import Settings
 from assets.evaluation.slices import HIT_RATE, NLL, NO_K
-from assets.evaluation.studies.files import write_study
 from assets.evaluation.studies.measures import (
     Comparison,
     Row,
@@ -22,11 +21,11 @@ from assets.evaluation.studies.measures import (
     name_of,
     paired,
     ratio,
-    run_table,
     seed_means,
     table_markdown,
 )
-from assets.evaluation.studies.variants import Run, Variant, run_variants
+from assets.evaluation.studies.variant_study import make_variants
+from assets.evaluation.studies.variants import Run, Variant
 from assets.storage import Storage
 
 NAME: Final = "feature_groups"
@@ -104,12 +103,8 @@ def pairs() -> list[tuple[str, str]]:
 
 
 def make(storage: Storage, settings: Settings, progress: Callable[[str], object]) -> pd.DataFrame:
-    """Run what is missing, write the study's files, and return its table: a row per variant and seed."""
-    runs = run_variants(storage, VARIANTS, settings, progress)
-    table = run_table(runs, settings)
-    config = {"variants": {each.name: each.preset(settings).model_dump(mode="json") for each in VARIANTS}}
-    write_study(storage, settings, NAME, table, markdown(runs, settings), config=config)
-    return table
+    """The study, see :func:`assets.evaluation.studies.variant_study.make_variants`."""
+    return make_variants(storage, settings, NAME, VARIANTS, markdown, progress)
 
 
 def markdown(runs: Sequence[Run], settings: Settings) -> str:
