@@ -55,7 +55,6 @@ DEFAULT_ROSTER: Final[tuple[str, ...]] = (
     "two_tower",
     "sasrec",
     "ihm_sasrec",
-    "hrnn_meta",
 )
 
 

@@ -153,7 +153,7 @@ def test_sampled_protocols_are_in_reach_where_the_cutoff_is_in_time(kind: str, r
 
 def test_the_default_roster_is_the_documented_one() -> None:
     floors = ("popularity", "recent_popularity", "decayed_popularity")
-    assert (*floors, "two_tower", "sasrec", "ihm_sasrec", "hrnn_meta") == DEFAULT_ROSTER
+    assert (*floors, "two_tower", "sasrec", "ihm_sasrec") == DEFAULT_ROSTER
 
 
 def test_the_daily_schedule_runs_the_job(definitions: dg.Definitions) -> None:
