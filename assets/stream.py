@@ -139,28 +139,22 @@ class EngagementStream:
 
     def before(self, instant: np.datetime64) -> "EngagementStream":
         """The engagements strictly before ``instant``, as a view: what a refresh at that instant may use."""
-        end = int(np.searchsorted(self.timestamps, instant, side="left"))
-        return replace(
-            self,
-            users=self.users[:end],
-            items=self.items[:end],
-            timestamps=self.timestamps[:end],
-            values=self.values[:end],
-            events=self.events[:end],
-        )
+        return self._part(slice(None, int(np.searchsorted(self.timestamps, instant, side="left"))))
 
     def since(self, instant: np.datetime64 | None) -> "EngagementStream":
         """The engagements from ``instant`` on, as a view; all of them for none."""
         if instant is None:
             return self
-        start = int(np.searchsorted(self.timestamps, instant, side="left"))
+        return self._part(slice(int(np.searchsorted(self.timestamps, instant, side="left")), None))
+
+    def _part(self, part: slice) -> "EngagementStream":
         return replace(
             self,
-            users=self.users[start:],
-            items=self.items[start:],
-            timestamps=self.timestamps[start:],
-            values=self.values[start:],
-            events=self.events[start:],
+            users=self.users[part],
+            items=self.items[part],
+            timestamps=self.timestamps[part],
+            values=self.values[part],
+            events=self.events[part],
         )
 
     @cached_property
@@ -225,10 +219,32 @@ class EngagementStream:
         rows = np.repeat(np.arange(len(users)), counts)
         return rows, self.items[self.by_user[np.repeat(starts, counts) + places_in_runs(counts)]]
 
+    def repeats(self, rows: Int) -> Int:
+        """Places among ``rows`` [B], positions in the stream, of engagements on what their user had strictly before."""
+        case, seen = self.seen_pairs(self.users[rows], self.timestamps[rows])
+        return np.unique(case[seen == self.items[rows[case]]])
+
 
 def places_in_runs(lengths: Int) -> Int:
     """[E] 0, 1, … within each of consecutive runs of ``lengths`` [n]."""
     return np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+
+
+def start_of_day(instants: Time) -> Time:
+    """[B] the starts of the UTC days of instants [B]: the refreshes that they are served from."""
+    return instants.astype("datetime64[D]").astype("datetime64[us]")
+
+
+def with_requests(timestamps: Int, lengths: Int, asked: Int) -> Int:
+    """[B, L + 1] instants of entries [B, L], whose rows have ``lengths`` [B] each, and behind the last the request's.
+
+    Args:
+        asked: [B] the requests' instants. All are numbers of one unit.
+    """
+    times = np.zeros((len(timestamps), timestamps.shape[1] + 1), np.int64)
+    times[:, :-1] = timestamps
+    times[np.arange(len(times)), lengths] = asked
+    return times
 
 
 def _empty_queries(users: Int, instants: Time, length: int) -> Queries:

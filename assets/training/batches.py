@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from assets.stream import PADDING, Catalog, EngagementStream, Int, Time
+from assets.stream import PADDING, Catalog, EngagementStream, Int, Time, start_of_day, with_requests
 from assets.training.chances import Chances
 from assets.training.encoding import Universe
 from assets.training.item_times import ItemTimes
@@ -75,7 +75,7 @@ class TimedTargets:
         Raises:
             ValueError: when there is none.
         """
-        days = stream.timestamps.astype("datetime64[D]").astype("datetime64[us]")
+        days = start_of_day(stream.timestamps)
         kept = np.flatnonzero(_is_target(stream, catalog, days))
         kept = kept[kept >= len(stream) - len(stream.since(since))]
         if not len(kept):
@@ -235,12 +235,10 @@ class TimedBatches:
     def _times(self, windows: Int, places: Int) -> Int:
         """[B, L + 1] microseconds: of the entries, and behind them of each window's last target."""
         data, instants = self.groups, self.known.timestamps
-        times = np.zeros((len(places), places.shape[1] + 1), np.int64)
-        times[:, :-1] = instants[places].astype("datetime64[us]").astype(np.int64)  # of padding: anything
+        entries = instants[places].astype("datetime64[us]").astype(np.int64)  # of padding: anything
         last = data.targets[data.offsets[windows + 1] - 1]  # a window's targets are in order of time
-        request = instants[last].astype("datetime64[us]").astype(np.int64)
-        times[np.arange(len(places)), data.lengths[windows] * self.reads_users] = request
-        return times
+        requests = instants[last].astype("datetime64[us]").astype(np.int64)
+        return with_requests(entries, data.lengths[windows] * self.reads_users, requests)
 
     def _events(self, places: Int) -> Int:
         """[B, L] dense ids of event types, :data:`PADDING` behind."""

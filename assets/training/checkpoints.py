@@ -164,9 +164,7 @@ def load_recommender(storage: Storage, model: str, seed: int, tables: DatasetTab
             f"{folder} was trained on tables {manifest['data_version'][:12]}, the tables are now {current[:12]}:"
             f" materialize training/{model} again"
         )
-    return (
-        load_counting(manifest) if manifest["kind"] == "counting" else _over_tables(load_net(folder, manifest), tables)
-    )
+    return load_counting(manifest) if manifest["kind"] == "counting" else load_net(folder, manifest).over(tables)
 
 
 def recommender_of(trained: "Trained", tables: DatasetTables) -> Recommender:
@@ -177,7 +175,7 @@ def recommender_of(trained: "Trained", tables: DatasetTables) -> Recommender:
     net = build_net(config.net, trained.encodings.sizes)
     net.load_state_dict(trained.weights)
     until = np.datetime64(trained.bounds["cutoff"], "us")
-    return _over_tables(LoadedNet(net, trained.encodings, config, until), tables)
+    return LoadedNet(net, trained.encodings, config, until).over(tables)
 
 
 def load_counting(manifest: Mapping[str, Any]) -> CountingRecommender:
@@ -197,12 +195,25 @@ class LoadedNet:
         encodings: its id maps and feature vocabularies.
         config: how it was fitted.
         trained_until: end of what it was trained on.
+        trained_from: start of that, where it is not all there was.
     """
 
     net: Net
     encodings: Encodings
     config: FitPreset
     trained_until: np.datetime64
+    trained_from: np.datetime64 | None = None
+
+    def over(self, tables: DatasetTables) -> NetRecommender:
+        """The net as a recommender over ``tables``, which may go on after ``trained_until``."""
+        refresher = Refresher(
+            universe=Universe.encode(self.encodings, tables),
+            trained_until=self.trained_until,
+            history_length=self.net.item_history_length,
+            trend=self.config.counts,
+            trained_from=self.trained_from,
+        )
+        return NetRecommender(self.net, refresher)
 
 
 def load_net(folder: Path, manifest: Mapping[str, Any]) -> LoadedNet:
@@ -229,16 +240,6 @@ def load_net(folder: Path, manifest: Mapping[str, Any]) -> LoadedNet:
     net = build_net(config.net, encodings.sizes)
     net.load_state_dict(safetensors.torch.load(content))
     return LoadedNet(net, encodings, config, np.datetime64(manifest["bounds"]["cutoff"], "us"))
-
-
-def _over_tables(loaded: LoadedNet, tables: DatasetTables) -> NetRecommender:
-    refresher = Refresher(
-        universe=Universe.encode(loaded.encodings, tables),
-        trained_until=loaded.trained_until,
-        history_length=loaded.net.item_history_length,
-        trend=loaded.config.counts,
-    )
-    return NetRecommender(loaded.net, refresher)
 
 
 def _load_map(folder: Path, entry: Mapping[str, Any]) -> IdMap:

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from assets.stream import PADDING, EngagementStream, Queries, batches
+from assets.stream import PADDING, EngagementStream, Queries, batches, with_requests
 from assets.training.refresh import ItemHistories, Refresher
 from models.base import Features, Net, UserInputs
 
@@ -73,15 +73,13 @@ class NetRecommender:
                 queries.history_events,
             )
         )
-        times = np.zeros((len(queries), width + 1), np.int64)
-        times[:, :-1] = timestamps
-        times[np.arange(len(queries)), kept] = queries.instants.astype("datetime64[us]").astype(np.int64)
+        requests = queries.instants.astype("datetime64[us]").astype(np.int64)
         users = torch.from_numpy(queries.users)
         return UserInputs(
             ids=self.universe.user_ids[users],
             features=_take(self.universe.user_features, users),
             history=torch.from_numpy(np.where(filled, items, PADDING)),
-            times=torch.from_numpy(times),
+            times=torch.from_numpy(with_requests(timestamps.astype(np.int64), kept, requests)),
             values=torch.from_numpy(np.where(filled, values, np.float32("nan"))),
             events=torch.from_numpy(np.where(filled, self.universe.event_ids[events], PADDING)),
             lengths=torch.from_numpy(kept),

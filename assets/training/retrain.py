@@ -4,50 +4,17 @@ Targets, ids and feature values are those of the window alone, so that what it l
 Histories and trends reach back before it: they are inputs, and a model that serves has them too.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from assets.config import Settings
 from assets.stream import DatasetTables
-from assets.training.encoding import Encodings, Universe
+from assets.training.checkpoints import LoadedNet
 from assets.training.loop import fit, resolve_device, seeded
 from assets.training.past import before_cutoff
 from assets.training.presets import FitPreset
-from assets.training.recommender import NetRecommender
-from assets.training.refresh import Refresher
 from assets.training.train import prepare
-from models.base import Net
-
-
-@dataclass(frozen=True)
-class Retrained:
-    """A net and what its inputs are made by.
-
-    Attributes:
-        net: with the last epoch's weights, on the CPU.
-        encodings: of the engagements in the window.
-        config: how it was fitted.
-        since: start of the window; None for all there was.
-        until: its end: nothing from then on was read.
-    """
-
-    net: Net
-    encodings: Encodings
-    config: FitPreset
-    since: np.datetime64 | None
-    until: np.datetime64
-
-    def over(self, tables: DatasetTables) -> NetRecommender:
-        """The net as a recommender over ``tables``, which may go on after ``until``."""
-        refresher = Refresher(
-            universe=Universe.encode(self.encodings, tables),
-            trained_until=self.until,
-            history_length=self.net.item_history_length,
-            trend=self.config.counts,
-            trained_from=self.since,
-        )
-        return NetRecommender(self.net, refresher)
 
 
 def retrain(
@@ -56,13 +23,16 @@ def retrain(
     until: np.datetime64,
     settings: Settings,
     since: np.datetime64 | None = None,
-) -> Retrained:
+) -> LoadedNet:
     """Fit on the engagements of [``since``, ``until``), for all epochs of ``config``.
 
     Args:
         tables: may go on after ``until``; :func:`assets.training.past.before_cutoff` takes that away first.
         settings: ``training.seed`` and ``training.device`` count.
         since: None to train on everything before ``until``.
+
+    Returns:
+        The net with the last epoch's weights; nothing from ``until`` on was read.
 
     Raises:
         ValueError: when the window holds nothing to train on.
@@ -74,4 +44,4 @@ def retrain(
     with seeded(settings.training.seed, device, config.threads):
         ready = prepare(config, past, past.stream, until, settings, since)
         fitted = fit(ready.net, ready.batches, config, device, config.max_epochs)
-    return Retrained(fitted.net, ready.encodings, config, since, until)
+    return LoadedNet(fitted.net, ready.encodings, config, until, since)

@@ -8,7 +8,7 @@ from assets import metrics
 from assets.config import Protocol
 from assets.ranking import Cases, Recommender, rank_cases
 from assets.schema import ItemEmbeddings, UserHistory
-from assets.stream import DatasetTables
+from assets.stream import DatasetTables, start_of_day
 from assets.training.counting import CountAll, CountingRecommender
 
 MAX_CASES = 5000
@@ -60,11 +60,9 @@ def validator(past: DatasetTables, seed: int, max_cases: int = MAX_CASES) -> Val
     stream = past.stream
     rows = np.flatnonzero(stream.timestamps >= past.validation_start)
     users, items, timestamps = stream.users[rows], stream.items[rows], stream.timestamps[rows]
-    case, seen = stream.seen_pairs(users, timestamps)
-    repeats = np.unique(case[seen == items[case]])
     begins, ends = stream.history_bounds(users, timestamps)
     usable = ends > begins
-    usable[repeats] = False
+    usable[stream.repeats(rows)] = False
     chosen = np.flatnonzero(usable)
     if len(chosen) == 0:
         raise ValueError(
@@ -74,5 +72,4 @@ def validator(past: DatasetTables, seed: int, max_cases: int = MAX_CASES) -> Val
     if len(chosen) > max_cases:
         chosen = np.sort(np.random.default_rng(seed).choice(chosen, max_cases, replace=False))
     instants = timestamps[chosen]
-    refresh_at = instants.astype("datetime64[D]").astype("datetime64[us]")
-    return Validator(past, Cases(users[chosen], items[chosen], instants, refresh_at))
+    return Validator(past, Cases(users[chosen], items[chosen], instants, start_of_day(instants)))

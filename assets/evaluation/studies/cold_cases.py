@@ -20,7 +20,7 @@ from assets.evaluation.studies.requests import after_last
 from assets.metrics import Floats
 from assets.ranking import Recommender, item_vectors_of, user_vectors_of
 from assets.schema import Columns, ItemSlice
-from assets.stream import Catalog, DatasetTables, EngagementStream, Int, batches
+from assets.stream import Catalog, DatasetTables, EngagementStream, Int, batches, start_of_day
 from assets.training.past import before_cutoff
 
 METRICS: Final = ("MRR", "P@5", "P@25", "NDCG@5", "NDCG@25")
@@ -134,7 +134,7 @@ def held_out_again(tables: DatasetTables, share: float, validation_fraction: flo
     held[drawn] = True
     tested = held[past.stream.items]
     left = past.stream.timestamps[~tested]
-    midnight = left[-1].astype("datetime64[D]").astype("datetime64[us]") + np.timedelta64(1, "D")
+    midnight = (start_of_day(left[-1:]) + np.timedelta64(1, "D"))[0]
     interactions = past.interactions.assign(
         **{Columns.TIMESTAMP: np.where(tested, midnight, past.stream.timestamps)}
     ).sort_values([Columns.TIMESTAMP, Columns.SOURCE_ROW], kind="stable", ignore_index=True)

@@ -7,7 +7,7 @@ configuration and seed, with what they rest on, so a study that was stopped goes
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from assets.config import ConfigError, Settings
-from assets.evaluation.files import StaleResultsError, read_account, write_with_account
+from assets.evaluation.files import write_with_account
 from assets.evaluation.studies.cold_cases import (
     METRICS,
     ColdCases,
@@ -26,8 +26,8 @@ from assets.evaluation.studies.cold_cases import (
 )
 from assets.evaluation.studies.cold_page import markdown
 from assets.evaluation.studies.cold_table import HRNN_META, RANDOM, cold_table
-from assets.evaluation.studies.files import AGAIN, write_study
-from assets.evaluation.studies.variants import Trial, Variant, trials
+from assets.evaluation.studies.files import kept_account, write_study
+from assets.evaluation.studies.variants import Trial, Variant, trials, with_trend
 from assets.metrics import Floats
 from assets.schema import Columns
 from assets.storage import Storage, read_parquet
@@ -106,11 +106,6 @@ def make(storage: Storage, settings: Settings, progress: Callable[[str], object]
     return table
 
 
-def with_trend(variant: Variant, tau: float) -> Variant:
-    """The variant trained and served with this tau; 0 is without a trend."""
-    return replace(variant, overrides={**variant.overrides, "trend": {"weight": tau, "learned": False}})
-
-
 def chosen(choice: Mapping[float, Sequence[Floats]]) -> float:
     """The tau with the highest mean of :data:`CHOSEN_BY`; of equal ones the first.
 
@@ -147,11 +142,7 @@ def _known_or_made(
     storage: Storage, task: Task, trial: Trial, settings: Settings, progress: Callable[[str], object]
 ) -> Floats:
     path, basis = trial_path(storage, task.name, trial), basis_of(storage, trial, settings)
-    try:
-        known = read_account(path, AGAIN.format(dataset=storage.dataset, name=NAME))["basis"] == basis
-    except (FileNotFoundError, StaleResultsError):
-        known = False
-    if known:
+    if kept_account(path, basis) is not None:
         return read_parquet(path)[list(METRICS)].to_numpy()
     progress(f"{task.name}: {trial.variant.name}, seed {trial.seed}")
     trained = train(trial.variant.model, task.tables, trial.variant.settings(settings, trial.seed))

@@ -25,7 +25,7 @@ from assets.evaluation.studies.measures import (
     table_markdown,
 )
 from assets.evaluation.studies.variant_study import make_variants
-from assets.evaluation.studies.variants import Run, Variant
+from assets.evaluation.studies.variants import Run, Variant, with_trend
 from assets.storage import Storage
 
 NAME: Final = "feature_groups"
@@ -85,8 +85,8 @@ def variant(group: Group, trend: bool) -> Variant:
     name = group.name + TREND * trend
     if group.with_trend is not None:
         return Variant(name, group.with_trend if trend else group.model)
-    tau = {"trend": {"weight": float(trend), "learned": False}}
-    return Variant(name, group.model, {**group.overrides, **tau, "monitor": "log_likelihood"})
+    plain = Variant(name, group.model, {**group.overrides, "monitor": "log_likelihood"})
+    return with_trend(plain, float(trend))
 
 
 VARIANTS: Final = tuple(variant(group, trend) for trend in (False, True) for group in GROUPS)

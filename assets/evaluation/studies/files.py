@@ -95,6 +95,15 @@ def write_study(
     return write_with_account(table_path(storage, name), table, {**account, "files": files})
 
 
+def kept_account(path: Path, basis: object) -> dict[str, Any] | None:
+    """The account of a finished part of a study, if it is there and rests on ``basis``, its entry of that name."""
+    try:
+        account = read_account(path, "run the study")
+    except (FileNotFoundError, StaleResultsError):
+        return None
+    return account if account["basis"] == basis else None
+
+
 def read_study(storage: Storage, settings: Settings, study: Study) -> StudyResults:
     """The results of a study, after making sure that they are whole and rest on the tables and split as they are.
 

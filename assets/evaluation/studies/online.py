@@ -26,10 +26,11 @@ from assets.evaluation.studies.frames import Frame
 from assets.ranking import Recommender, rank_cases
 from assets.schema import Columns, ItemEmbeddings
 from assets.stream import DatasetTables
+from assets.training.checkpoints import LoadedNet
 from assets.training.counting import CountingRecommender
 from assets.training.presets import FitPreset, preset
 from assets.training.registry import MODELS
-from assets.training.retrain import Retrained, retrain
+from assets.training.retrain import retrain
 
 Trained = Literal["offline", "online"]
 
@@ -98,11 +99,11 @@ class Study:
     settings: Settings
 
     @cached_property
-    def offline(self) -> dict[bool, Retrained]:
+    def offline(self) -> dict[bool, LoadedNet]:
         """The nets of the cutoff, by whether they have a trend; trained when first asked for."""
         return self._fit(self.tables.cutoff, None)
 
-    def online(self, frame: Frame) -> dict[bool, Retrained]:
+    def online(self, frame: Frame) -> dict[bool, LoadedNet]:
         """The nets retrained before a frame."""
         microseconds = round(self.settings.studies.online.window_days * 86_400_000_000)
         return self._fit(frame.starts_at, frame.starts_at - np.timedelta64(microseconds, "us"))
@@ -112,7 +113,7 @@ class Study:
         config: Any = preset(name, self.settings.training, self.settings.dataset)
         return CountingRecommender(config, self.settings.evaluation.smoothing, self.tables.cutoff)
 
-    def _fit(self, until: np.datetime64, since: np.datetime64 | None) -> dict[bool, Retrained]:
+    def _fit(self, until: np.datetime64, since: np.datetime64 | None) -> dict[bool, LoadedNet]:
         return {
             trend: retrain(net_config(self.settings, trend=trend), self.tables, until, self.settings, since)
             for trend in (True, False)

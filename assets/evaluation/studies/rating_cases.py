@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from assets.metrics import Floats
 from assets.ranking import QUERIES_PER_BATCH, Cases, by_instant, item_vectors_of, user_vectors_of
-from assets.stream import EngagementStream, batches
+from assets.stream import EngagementStream, batches, start_of_day
 from assets.training.recommender import NetRecommender
 from models.rating import RatingNet
 
@@ -62,14 +62,12 @@ def rating_cases(stream: EngagementStream, since: np.datetime64) -> RatingCases:
             f"engagements before {since} have no two different values: this dataset has no ratings to predict"
         )
     rows = np.flatnonzero((stream.timestamps >= since) & ~np.isnan(stream.values))
-    case, seen = stream.seen_pairs(stream.users[rows], stream.timestamps[rows])
-    rows = np.delete(rows, np.unique(case[seen == stream.items[rows[case]]]))
+    rows = np.delete(rows, stream.repeats(rows))
     if not len(rows):
         raise ValueError(f"no engagement from {since} on has a value and is no repeat: there is nothing to predict")
     instants = stream.timestamps[rows]
-    refresh_at = instants.astype("datetime64[D]").astype("datetime64[us]")
     return RatingCases(
-        cases=Cases(stream.users[rows], stream.items[rows], instants, refresh_at),
+        cases=Cases(stream.users[rows], stream.items[rows], instants, start_of_day(instants)),
         truth=stream.values[rows].astype(np.float64),
         low=float(np.nanmin(past)),
         high=float(np.nanmax(past)),

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from assets.config import Settings
-from assets.evaluation.files import StaleResultsError, read_account, write_with_account
-from assets.evaluation.studies.files import AGAIN, write_study
+from assets.evaluation.files import write_with_account
+from assets.evaluation.studies.files import kept_account, write_study
 from assets.evaluation.studies.rating_cases import RatingCases, groups_of, rating_cases
 from assets.evaluation.studies.rating_measures import error_table
 from assets.evaluation.studies.rating_page import PAIRS, markdown
@@ -78,12 +78,7 @@ def _known_or_made(
     progress: Callable[[str], object],
 ) -> Prediction:
     path, basis = predictions_path(storage, predictor.name, seed), basis_of(storage, predictor, settings)
-    try:
-        account = read_account(path, AGAIN.format(dataset=storage.dataset, name=NAME))
-        known = account["basis"] == basis
-    except (FileNotFoundError, StaleResultsError):
-        known = False
-    if known:
+    if (account := kept_account(path, basis)) is not None:
         return Prediction(read_parquet(path)["prediction"].to_numpy(), account["measured"])
     progress(f"{predictor.name}, seed {seed}")
     made = predictor.predict(Task(tables, held, for_seed(settings, seed)))

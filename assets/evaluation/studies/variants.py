@@ -10,7 +10,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,16 +18,16 @@ import numpy as np
 import pandas as pd
 
 from assets.config import Settings
-from assets.evaluation.files import StaleResultsError, read_account, write_with_account
+from assets.evaluation.files import read_account, write_with_account
 from assets.evaluation.protocol import CaseSet, build_cases, rank_under_protocols
 from assets.evaluation.run import fallback
+from assets.evaluation.studies.files import kept_account
 from assets.schema import UserHistory
 from assets.storage import Storage, read_parquet
 from assets.stream import DatasetTables, Int, load_tables
 from assets.training.checkpoints import git_revision, recommender_of, tables_version
 from assets.training.presets import Preset, preset
-from assets.training.registry import MODELS
-from assets.training.seeds import for_seed
+from assets.training.seeds import for_seed, seeds_of
 from assets.training.train import Trained, train
 
 LOG = logging.getLogger(__name__)
@@ -66,6 +66,11 @@ class Variant:
             ConfigError: for a model or hyper-parameter that does not exist, or a bad value.
         """
         return preset(self.model, self.settings(settings, 0).training, settings.dataset)
+
+
+def with_trend(variant: Variant, tau: float) -> Variant:
+    """The variant trained and served with this tau; 0 is without a trend."""
+    return replace(variant, overrides={**variant.overrides, "trend": {"weight": tau, "learned": False}})
 
 
 @dataclass(frozen=True)
@@ -114,11 +119,10 @@ def trials(variants: Sequence[Variant], settings: Settings) -> list[Trial]:
     names = [variant.name for variant in variants]
     if len(set(names)) != len(names):
         raise ValueError(f"two variants have one name in {', '.join(names)}")
-    first, found = settings.training.seed, []
+    found = []
     for variant in variants:
         config = json.dumps(variant.preset(settings).model_dump(mode="json"), sort_keys=True)
-        seeds = settings.training.seeds if MODELS[variant.model].kind == "net" else 1
-        found += [Trial(variant, seed, config) for seed in range(first, first + seeds)]
+        found += [Trial(variant, seed, config) for seed in seeds_of(variant.model, settings)]
     return found
 
 
@@ -188,10 +192,7 @@ def runs_path(storage: Storage, trial: Trial) -> Path:
 
 def is_known(storage: Storage, trial: Trial, basis: Mapping[str, Any]) -> bool:
     """Whether the trial was finished on this basis."""
-    try:
-        return bool(read_account(runs_path(storage, trial), "run the study")["basis"] == basis)
-    except (FileNotFoundError, StaleResultsError):
-        return False
+    return kept_account(runs_path(storage, trial), basis) is not None
 
 
 def _run(trial: Trial, tables: DatasetTables, cases: CaseSet, settings: Settings) -> Run:

@@ -22,7 +22,6 @@ from assets.serving.store.meta import EPOCH, WATERMARK, get_meta
 from assets.stream import PADDING, Catalog, DatasetTables, EngagementStream, Int, Time, batches
 from assets.training.checkpoints import load_counting, load_net, read_manifest_in
 from assets.training.counting import CountAll, CountDecayed, weights
-from assets.training.encoding import Universe
 from assets.training.refresh import ItemHistories, Refresher, log_trend
 
 ITEMS_AT_ONCE: Final = 4096
@@ -99,9 +98,7 @@ class _Work:
 
     @cached_property
     def refresher(self) -> Refresher:
-        loaded = load_net(self.folder, self.manifest)
-        universe = Universe.encode(loaded.encodings, self.tables)
-        return Refresher(universe, loaded.trained_until, loaded.net.item_history_length, loaded.config.counts)
+        return load_net(self.folder, self.manifest).over(self.tables).refresher
 
     def item_table(self, items: pd.DataFrame) -> pd.DataFrame:
         stream, trend = self.stream, self.model.trend

@@ -26,7 +26,7 @@ from assets.serving.store.records import (
     unpack_features,
     unpack_runs,
 )
-from assets.stream import PADDING, Int, batches
+from assets.stream import PADDING, Int, batches, with_requests
 from models.base import Features, ItemInputs, UserInputs
 
 Float = NDArray[np.float32]
@@ -141,7 +141,7 @@ def user_inputs(reader: Reader, model: LiveModel, users: Sequence[str], instant:
         ids=ids,
         features=features,
         history=torch.from_numpy(latest.padded(rows, PADDING)),
-        times=torch.from_numpy(_with_requests(timestamps, latest.lengths, _asked_at(entries, counts, instant))),
+        times=torch.from_numpy(with_requests(timestamps, latest.lengths, _asked_at(entries, counts, instant))),
         values=torch.from_numpy(latest.padded(kept["value"].astype(np.float32), np.nan)),
         events=torch.from_numpy(latest.padded(kept["event"].astype(np.int64), PADDING)),
         lengths=torch.from_numpy(latest.lengths),
@@ -155,14 +155,6 @@ def _asked_at(entries: Records, counts: Int, instant: int) -> Int:
     some = counts > 0
     asked[some] = np.maximum(instant, entries["timestamp"][np.cumsum(counts)[some] - 1])
     return asked
-
-
-def _with_requests(timestamps: Int, lengths: Int, asked: Int) -> Int:
-    """[B, L + 1] the entries' instants [B, L] and, behind the last of each row, its request's [B]."""
-    times = np.zeros((len(timestamps), timestamps.shape[1] + 1), np.int64)
-    times[:, :-1] = timestamps
-    times[np.arange(len(times)), lengths] = asked
-    return times
 
 
 @dataclass(frozen=True)

@@ -83,10 +83,10 @@ def test_the_online_nets_know_the_days_before_the_frame_and_the_offline_ones_all
     tables, frame = load_tables(made), frames_of(made)[2]
     study = Study(tables, online_settings(made.root.parent))
     for trained in study.online(frame).values():
-        assert trained.until == frame.starts_at
-        assert trained.since == frame.starts_at - np.timedelta64(4, "D")
+        assert trained.trained_until == frame.starts_at
+        assert trained.trained_from == frame.starts_at - np.timedelta64(4, "D")
     for trained in study.offline.values():
-        assert (trained.until, trained.since) == (tables.cutoff, None)
+        assert (trained.trained_until, trained.trained_from) == (tables.cutoff, None)
     assert study.offline[True].config.net.trend.used
     assert not study.offline[False].config.net.trend.used
 
