@@ -18,6 +18,7 @@ TRAINING: Final = "training"
 STUDIES: Final = "studies"
 EVALUATION: Final = "evaluation"
 SERVING: Final = "serving"
+CHAMPION: Final = "champion"
 MONITORING: Final = "monitoring"
 
 STAGES: Final = (
@@ -32,6 +33,7 @@ STAGES: Final = (
     STUDIES,
     EVALUATION,
     SERVING,
+    CHAMPION,
     MONITORING,
 )
 """Every stage, in the order of the data; a stage is also an asset group."""
@@ -67,7 +69,13 @@ ITEM_FEATURES: Final[Key] = [SERVING, "item_features"]
 FRESH_ITEM_EMBEDDINGS: Final[Key] = [SERVING, "fresh_item_embeddings"]
 FRESHNESS_REPORT: Final[Key] = [SERVING, "freshness_report"]
 ITEM_INDEX: Final[Key] = [SERVING, "item_index"]
+QUALITY_OVER_TIME: Final[Key] = [CHAMPION, "quality_over_time"]
+CHALLENGER: Final[Key] = [CHAMPION, "challenger"]
+CONTEST: Final[Key] = [CHAMPION, "contest"]
+PROMOTION: Final[Key] = [CHAMPION, "promotion"]
 ENGAGEMENT_DRIFT: Final[Key] = [MONITORING, "engagement_drift"]
+PARTITION_DRIFT: Final[Key] = [MONITORING, "partition_drift"]
+EVIDENTLY_WORKSPACE: Final[Key] = [MONITORING, "evidently_workspace"]
 DASHBOARD: Final[Key] = [MONITORING, "dashboard"]
 
 STATE_EQUALS_BATCH: Final = "state_equals_batch"
@@ -81,7 +89,13 @@ FRAME_PARTITIONS: Final = "frames"
 """Name of the dynamic partitions of retraining: a test window of the split each."""
 
 PER_PARTITION: Final = (LANDED_ENGAGEMENTS, ITEM_FEATURES, FRESH_ITEM_EMBEDDINGS, FRESHNESS_REPORT)
-"""What is made per partition of landed engagements, in the order of a run."""
+"""What is made per partition of landed engagements by the run that the landing sensor requests, in its order."""
+
+WATCHED: Final = (QUALITY_OVER_TIME, PARTITION_DRIFT)
+"""What follows a landed partition by itself, in runs of its own: it must not stand before the next file."""
+
+RETRAINING: Final = (CHALLENGER, CONTEST, PROMOTION)
+"""What the job that retrains makes, in its order."""
 
 WAREHOUSE_POOL: Final = "warehouse"
 """Pool of every op that opens the DuckDB file, readers too: DuckDB admits one process at a time."""

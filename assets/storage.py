@@ -94,6 +94,16 @@ class Storage:
         return self.base / "live"
 
     @property
+    def champion(self) -> Path:
+        """What is known of the model that serves: its quality, its challengers, the record of promotions."""
+        return self.base / "champion"
+
+    @property
+    def monitoring(self) -> Path:
+        """Tables behind the dashboards: drift scores per window and landed partition."""
+        return self.base / "monitoring"
+
+    @property
     def dashboards(self) -> Path:
         return self.base / "dashboards"
 
