@@ -6,13 +6,16 @@ have a taste over topics that wanders around that of their group, favour one aut
 and a weekly rhythm. Topics come into and go out of fashion. A user does not engage with an item twice within
 ``repeat_memory_days``, and nobody engages with an item before its birth.
 
+On ``shift_day`` the world may change at once: a share ``shift_size`` of the users gets tastes of new groups, and the
+same share of the items trade their appeal, so that what a model learned of both is out of date from then on.
+
 Memory holds the items, the users (a row of tastes each) and the pairs of the last ``repeat_memory_days`` days,
 whatever the number of engagements; a day depends on the seed, its number and the days before it alone.
 """
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.random import Generator
@@ -49,6 +52,9 @@ class Scale:
     lifetime_days: float
     drift: float
     repeat_memory_days: int
+    joined_share: float
+    shift_day: int | None
+    shift_size: float
 
 
 @dataclass(frozen=True)
@@ -98,7 +104,7 @@ def make_world(scale: Scale) -> World:
     quality = rng.lognormal(0, 0.5, scale.authors)
     group = rng.integers(GROUPS, size=scale.users)
     centres = rng.normal(0, 1.3, (GROUPS, scale.topics))
-    early = rng.random(scale.users) < 0.5
+    early = rng.random(scale.users) < scale.joined_share
     return World(
         topic=author_topic[author],
         author=author,
@@ -119,6 +125,10 @@ def simulate(scale: Scale, world: World) -> Iterator[Day]:
     remembered: deque[Int] = deque(maxlen=scale.repeat_memory_days)
     for day, count in enumerate(_daily_counts(scale)):
         rng = np.random.default_rng([scale.seed, 1, day])
+        if day == scale.shift_day:
+            changed = shifted(scale, world)
+            taste += changed.home - world.home
+            world = changed
         taste += TASTE_REVERSION * (world.home - taste) + rng.normal(0, scale.drift, taste.shape)
         fashion += rng.normal(0, scale.drift, scale.topics) - TASTE_REVERSION * fashion
         users, seconds = _sessions(rng, world, day, count)
@@ -129,6 +139,18 @@ def simulate(scale: Scale, world: World) -> Iterator[Day]:
         remembered.append(users[kept] * scale.items + items[kept])
         order = kept[np.argsort(seconds[kept], kind="stable")]
         yield Day(users[order], items[order], seconds[order])
+
+
+def shifted(scale: Scale, world: World) -> World:
+    """``world`` as it is from the shift on: new homes for some users, and appeal traded among some items."""
+    rng = np.random.default_rng([scale.seed, 3])
+    moved = rng.random(scale.users) < scale.shift_size
+    centres = rng.normal(0, 1.3, (GROUPS, scale.topics))
+    fresh = centres[rng.integers(GROUPS, size=scale.users)] + rng.normal(0, 0.8, world.home.shape)
+    traded = np.flatnonzero(rng.random(scale.items) < scale.shift_size)
+    appeal = world.appeal.copy()
+    appeal[traded] = appeal[rng.permutation(traded)]
+    return replace(world, home=np.where(moved[:, None], fresh, world.home), appeal=appeal)
 
 
 def _daily_counts(scale: Scale) -> Int:

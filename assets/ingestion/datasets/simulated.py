@@ -6,11 +6,12 @@ the time. See :mod:`assets.ingestion.simulator` for how engagements come about.
 
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 from tqdm import tqdm
 
 from assets.ingestion import features
@@ -43,6 +44,15 @@ class SimulatedOptions(AdapterOptions):
     lifetime_days: float = Field(25.0, gt=0, description="scale of the age profile of an item's popularity")
     drift: float = Field(0.05, ge=0, description="a day's standard deviation of tastes and of topics' fashion")
     repeat_memory_days: int = Field(120, ge=1, description="no user repeats an item within so many days")
+    joined_share: float = Field(0.5, ge=0, le=1, description="share of users who are there from the first day")
+    shift_day: int | None = Field(None, ge=0, description="day on which tastes and the appeal of items change at once")
+    shift_size: float = Field(0.5, ge=0, le=1, description="share of users and of items that the shift changes")
+
+    @model_validator(mode="after")
+    def _shift_happens(self) -> Self:
+        if self.shift_day is not None and self.shift_day >= self.days:
+            raise ValueError(f"shift_day {self.shift_day} is not among the {self.days} days, which count from 0")
+        return self
 
 
 def read(folder: Path, options: SimulatedOptions, now: datetime) -> RawTables:

@@ -162,3 +162,48 @@ def test_unknown_options_are_rejected() -> None:
 def test_start_is_the_first_day() -> None:
     first = _read(SMALL.model_copy(update={"start": date(2020, 2, 3)})).interactions["timestamp"][0].as_py()
     assert datetime(2020, 2, 3) <= first < datetime(2020, 2, 4)
+
+
+def test_a_shift_changes_nothing_before_its_day_and_what_is_popular_after_it() -> None:
+    calm = SimulatedOptions(
+        users=400, items=200, days=40, engagements=16_000, drift=0.0, catalog_share=1.0, lifetime_days=1e6
+    )
+    shaken = calm.model_copy(update={"shift_day": 20, "shift_size": 1.0})
+    one, other = (_read(options).interactions.to_pandas() for options in (calm, shaken))
+    shift = pd.Timestamp(calm.start) + pd.Timedelta(20, "D")
+    pd.testing.assert_frame_equal(
+        one[one["timestamp"] < shift].reset_index(drop=True), other[other["timestamp"] < shift].reset_index(drop=True)
+    )
+
+    def rank_correlation(rows: pd.DataFrame) -> float:
+        early, late = (
+            rows[mask]["item_id"].value_counts() for mask in (rows["timestamp"] < shift, rows["timestamp"] >= shift)
+        )
+        return (
+            early.reindex(late.index.union(early.index), fill_value=0)
+            .rank()
+            .corr(late.reindex(late.index.union(early.index), fill_value=0).rank())
+        )
+
+    assert rank_correlation(one) > 0.8
+    assert rank_correlation(other) < 0.4
+
+
+def test_a_shift_after_the_end_is_refused() -> None:
+    with pytest.raises(ValidationError, match="shift_day 20 is not among the 20 days"):
+        SimulatedOptions(days=20, shift_day=20)
+
+
+def test_everybody_may_be_there_from_the_first_day() -> None:
+    joined = [
+        make_world(
+            Scale(
+                **SMALL.model_copy(update={"joined_share": share}).model_dump(exclude={"start", "max_quarantine_share"})
+            )
+        ).joined
+        for share in (0.0, 0.5, 1.0)
+    ]
+    assert [float((days == 0).mean()) < limit for days, limit in zip(joined, (0.3, 0.9, 2.0), strict=True)] == [
+        True
+    ] * 3
+    assert not joined[2].any()
