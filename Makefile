@@ -7,10 +7,11 @@ MODELS ?=
 SEEDS ?=
 PORT ?= 3000
 SERVICE_PORT ?= 8000
+DASHBOARD_PORT ?= 8001
 SPEED ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run report studies ui serve replay test lint format lock bench bench-ats bench-catalogs clean
+.PHONY: help setup run report studies ui dashboards serve replay retrain rollback test lint format lock bench bench-ats bench-catalogs clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -38,14 +39,23 @@ studies: setup ## the tables of the HRNN-meta paper, then docs/results/<dataset>
 ui: setup ## Dagster's web server and daemon on this project: make ui [DATASET=...] [PORT=3000]
 	@$(BIN)/thaw ui --dataset $(DATASET) --port $(PORT)
 
+dashboards: setup ## Evidently's workspace on this machine: make dashboards [DATASET=...] [DASHBOARD_PORT=8001]
+	@$(BIN)/thaw dashboards --dataset $(DATASET) --port $(DASHBOARD_PORT)
+
 serve: setup ## HTTP service on the live index: make serve [DATASET=...] [SERVICE_PORT=8000]
 	@$(BIN)/thaw serve --dataset $(DATASET) --port $(SERVICE_PORT)
 
 replay: setup ## land the held-back half of a dataset as if it happened now: make replay DATASET=... [SPEED=8640] [MODELS=]
 	@$(BIN)/thaw replay --dataset $(DATASET) $(if $(MODELS),--models $(MODELS)) $(if $(SPEED),--speed $(SPEED))
 
+retrain: setup ## train a challenger, let it meet the champion, promote a winner: make retrain [DATASET=...] [MODELS=]
+	@$(BIN)/thaw retrain --dataset $(DATASET) $(if $(MODELS),--models $(MODELS))
+
+rollback: setup ## let the former generation serve again: make rollback [DATASET=...]
+	@$(BIN)/thaw rollback --dataset $(DATASET)
+
 test: setup ## the default test suite
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile
 
 lint: setup ## formatting, lint, types, import rules, dbt project
 	$(BIN)/ruff format --check .

@@ -289,7 +289,10 @@ class RetrainingConfig(StrictModel):
     )
     min_cases: int = Field(300, ge=1, description="of the newest window; with fewer nobody is promoted")
     cooldown_days: float = Field(
-        7, ge=0, description="of event time after a contest or a rollback in which no alert asks for another"
+        7,
+        ge=0,
+        description="of event time after a contest or a rollback in which no alert asks for another; doubled by each"
+        " further contest in a row that was lost, up to four times as long",
     )
     keep: int = Field(5, ge=1, description="contests whose challengers' checkpoints are kept, the newest")
     alert: AlertConfig = AlertConfig()

@@ -100,6 +100,9 @@ RETRAINING: Final = (CHALLENGER, CONTEST, PROMOTION)
 WAREHOUSE_POOL: Final = "warehouse"
 """Pool of every op that opens the DuckDB file, readers too: DuckDB admits one process at a time."""
 
+TRAINING_POOL: Final = "training"
+"""Pool of what trains nets outside ``thaw run``: each takes all cores."""
+
 OWNER: Final = "team:thaw"
 
 

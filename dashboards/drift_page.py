@@ -5,6 +5,7 @@ Evidently's page says none of this, so it is put in front of Evidently's own con
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import Final
 
 import pandas as pd
@@ -12,7 +13,7 @@ from jinja2 import Environment, StrictUndefined
 
 from dashboards.drift_features import CATEGORY, MEANING
 
-SUMMARY: Final = """<style>
+STYLE: Final = """<style>
 #thaw { --ground: #fff; --ink: #1b1f24; --quiet: #57606a; --line: #d0d7de; --panel: #f6f8fa; --bad: #b3161f;
   --link: #0550ae; background: var(--ground); color: var(--ink); font: 16px/1.5 system-ui, sans-serif;
   padding: 1rem max(1.5rem, (100% - 76rem) / 2); }
@@ -29,7 +30,10 @@ body { margin: 0; }
 /* Evidently lays out for wide windows and cuts off the rest: on a narrow one its part scrolls sideways. */
 @media (max-width: 800px) { [id^="root_"] { overflow-x: auto; } [id^="root_"] > * { min-width: 800px; } }
 </style>
-<section id="thaw" aria-labelledby="thaw-title">
+"""
+"""Of our part of a report's page."""
+
+SUMMARY: Final = """<section id="thaw" aria-labelledby="thaw-title">
 <p><a href="../index.html">All pages of {{ subject.dataset }}</a></p>
 <h1 id="thaw-title">Engagement drift of {{ subject.dataset }}, window {{ subject.window }}</h1>
 <p><strong>{{ drifted }} of {{ scores | length }} columns drifted</strong> (distance of at least the threshold).</p>
@@ -93,10 +97,6 @@ def with_summary(html: str, subject: DriftSubject, scores: pd.DataFrame) -> str:
     Raises:
         ValueError: when the page has no body to put the summary into.
     """
-    opening = "<body>"
-    head, found, body = html.partition(opening)
-    if not found:
-        raise ValueError("Evidently's page has no <body>: its layout changed, adapt dashboards/drift_page.py")
     environment = Environment(autoescape=True, undefined=StrictUndefined)
     summary = environment.from_string(SUMMARY).render(
         subject=subject,
@@ -106,10 +106,20 @@ def with_summary(html: str, subject: DriftSubject, scores: pd.DataFrame) -> str:
         meaning=_meaning(subject.category),
         left_out=_left_out(scores["column"].tolist()),
     )
-    title = environment.from_string("<title>Drift of {{ name }}, window {{ window }}</title>").render(
-        name=subject.dataset, window=subject.window
-    )
-    return f"{head.replace('</head>', f'{title}</head>')}{opening}{summary}{body}"
+    return in_front(html, STYLE + summary, f"Drift of {subject.dataset}, window {subject.window}")
+
+
+def in_front(html: str, summary: str, title: str) -> str:
+    """Evidently's page with a title, and ``summary`` (HTML) in front of its content.
+
+    Raises:
+        ValueError: when the page has no body to put the summary into.
+    """
+    opening = "<body>"
+    head, found, body = html.partition(opening)
+    if not found:
+        raise ValueError("Evidently's page has no <body>: its layout changed, adapt dashboards/drift_page.py")
+    return f"{head.replace('</head>', f'<title>{escape(title)}</title></head>')}{opening}{summary}{body}"
 
 
 def _meaning(category: str | None) -> dict[str, str]:

@@ -1,119 +1,120 @@
-"""The front page: links to every page of a dataset, its leaderboard and its decay figure. A pure builder."""
+"""Pages of the static site as HTML. Pure: a :class:`Page` in, text out.
+
+Every page is one file beside ``plotly.min.js``, the only thing it loads, and only where it has a figure.
+"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from importlib.resources import files
+from typing import Final
+
+from markupsafe import Markup
 
 from dashboards.layout import render
+from dashboards.site_figures import panel_json
+from dashboards.site_parts import PALETTE, Page, State, numbers_table
 
-PAGE = """{% extends "frame" %}
-{% block title %}Thaw: {{ front.dataset }}{% endblock %}
-{% block header %}<h1>Thaw: {{ front.dataset }}</h1>
-<p class="quiet">What the last run measured and where to read more. Written {{ front.written_at }} (UTC).</p>
+BUNDLE: Final = "plotly.min.js"
+"""Plotly's own bundle, one for all pages."""
+
+SIGNS: Final = {
+    State.GOOD: "✓ good",
+    State.WARN: "! look",
+    State.BAD: "✗ act",
+    State.UNKNOWN: "? not measured",
+}
+CLASSES: Final = {State.GOOD: "passed", State.WARN: "warned", State.BAD: "failed", State.UNKNOWN: "unknown"}
+
+PAGE: Final = """{% extends "frame" %}
+{% macro cells(table) %}
+<div class="scroll" tabindex="0" role="region" aria-label="{{ table.caption }}"><table>
+<caption>{{ table.caption }}</caption>
+<thead><tr>{% for name in table.columns %}<th scope="col"{% if name in table.numbers %} class="number"{% endif %}>\
+{{ name }}</th>{% endfor %}</tr></thead>
+<tbody>{% for row in table.rows %}
+<tr>{% for cell in row %}{% set tag = "th" if loop.first else "td" %}<{{ tag }}{% if loop.first %} scope="row"\
+{% endif %}{% if table.columns[loop.index0] in table.numbers %} class="number"{% elif loop.first %} class="instant"\
+{% elif cell.state %} class="status {{ classes[cell.state] }}"{% endif %}>\
+{% if cell.href %}<a href="{{ cell.href }}">{{ cell.text }}</a>{% elif cell.strong %}<strong>{{ cell.text }}</strong>\
+{% else %}{{ cell.text }}{% endif %}</{{ tag }}>{% endfor %}</tr>{% endfor %}
+</tbody></table></div>
+{% endmacro %}
+{% block title %}{{ page.name }}: {{ dataset }}{% endblock %}
+{% block nav %}<nav aria-label="Pages"><ul>{% for file, name in pages %}
+<li><a href="{{ file }}"{% if file == page.file %} aria-current="page"{% endif %}>{{ name }}</a></li>{% endfor %}
+</ul></nav>{% endblock %}
+{% block header %}<h1>{% if page.topics %}Thaw: {{ dataset }}{% else %}{{ page.name }} of {{ dataset }}{% endif %}</h1>
+<p>{{ page.lead }}</p>
+<p class="quiet">Written {{ written_at }} (UTC).</p>
 {% endblock %}
 {% block main %}
-{% if front.board %}<section aria-labelledby="leaderboard"><h2 id="leaderboard">Leaderboard</h2>
-<div class="scroll" tabindex="0" role="region" aria-label="Leaderboard"><table>
-<caption>{{ front.board.title }}; the best of a column in bold</caption>
-<thead><tr>{% for name in front.board.columns %}<th scope="col">{{ name }}</th>{% endfor %}</tr></thead>
-<tbody>{% for row in front.board.rows %}
-<tr>{% for cell in row %}<td class="instant">{% if cell.best %}<strong>{{ cell.text }}</strong>{% else %}
-{{ cell.text }}{% endif %}</td>{% endfor %}</tr>{% endfor %}
-</tbody></table></div>
-{% if front.board.notes %}<ul class="quiet">{% for note in front.board.notes %}<li>{{ note }}</li>{% endfor %}</ul>
-{% endif %}</section>{% endif %}
-{% if front.figure %}<section aria-labelledby="decay"><h2 id="decay">Decay</h2>
-<figure style="margin:0"><a href="{{ front.figure }}"><img src="{{ front.figure }}"
-alt="Metric per window and model, with weights frozen at the cutoff"></a>
-<figcaption class="quiet">Frozen weights, window after window.</figcaption></figure></section>{% endif %}
-{% if front.drift %}<section aria-labelledby="drift"><h2 id="drift">Engagement drift</h2>
-<div class="scroll" tabindex="0" role="region" aria-label="Drift report of every window"><table>
-<caption>Each window against train time</caption>
-<thead><tr><th scope="col">report</th><th scope="col">from (UTC)</th><th scope="col">to before (UTC)</th>
-<th scope="col" class="number">engagements drawn</th><th scope="col">columns drifted</th></tr></thead>
-<tbody>{% for one in front.drift %}
-<tr><th scope="row" class="instant"><a href="{{ one.href }}">window {{ one.window }}</a></th>
-<td class="instant">{{ one.starts_at }}</td>
-<td class="instant">{{ one.ends_at }}</td><td class="number">{{ "{:,}".format(one.rows) }}</td>
-<td class="roomy">{{ one.drifted | join(", ") or "none" }} ({{ one.drifted | length }} of {{ one.columns }})</td>
-</tr>{% endfor %}
-</tbody></table></div></section>{% endif %}
-{% if front.links %}<section aria-labelledby="more"><h2 id="more">More</h2>
-<ul>{% for link in front.links %}<li><a href="{{ link.href }}">{{ link.title }}</a>: {{ link.about }}</li>{% endfor %}
+{% if page.topics %}<section aria-labelledby="glance"><h2 id="glance">At a glance</h2>
+<ul class="topics">{% for topic in page.topics %}
+<li class="{{ classes[topic.state] }}" data-topic="{{ topic.name }}" data-state="{{ topic.state }}">
+<h3><a href="{{ topic.href }}">{{ topic.name }}</a></h3>
+<span class="status">{{ signs[topic.state] }}</span><p>{{ topic.reason }}</p></li>{% endfor %}
 </ul></section>{% endif %}
+{% for section in page.sections %}{% set place = loop.index %}
+<section aria-labelledby="s{{ place }}"><h2 id="s{{ place }}">{{ section.title }}</h2>
+{% for words in section.text %}<p>{{ words }}</p>
+{% endfor %}
+{% for figure in section.figures %}
+<figure id="{{ figure.name }}"><figcaption>{{ figure.summary }}</figcaption>
+<ul class="legend" aria-label="Lines; press to hide or show">{% for line, style in figure.lines.items() %}
+<li><button type="button" aria-pressed="true" data-line="{{ line }}">\
+<span class="key {{ {"dash": "dashed", "dot": "dotted"}.get(style.dash, "") }}" \
+style="color: var(--c{{ style.slot % palette }})"></span>{{ line }}</button></li>{% endfor %}
+</ul>
+<div class="panels">{% for title in figure.panels %}
+<div>{% if figure.panels | length > 1 %}<h3>{{ title }}</h3>{% endif %}
+<div class="plot" role="img" aria-label="{{ title }}: {{ figure.summary }} Numbers are in the table below.">
+</div><script type="application/json">{{ data(figure, title) }}</script></div>{% endfor %}
+</div>
+<details><summary>Numbers of this figure</summary>{{ cells(numbers(figure)) }}</details>
+</figure>{% endfor %}
+{% for table in section.tables %}{{ cells(table) }}{% endfor %}
+{% if section.notes %}<ul class="quiet">{% for note in section.notes %}<li>{{ note }}</li>{% endfor %}</ul>{% endif %}
+{% if section.links %}<ul>{% for link in section.links %}<li><a href="{{ link.href }}">{{ link.title }}</a>: \
+{{ link.about }}</li>{% endfor %}</ul>{% endif %}
+</section>{% endfor %}
 {% endblock %}
-{% block footer %}<p>These pages need no network.</p>{% endblock %}
+{% block footer %}<p>These pages need no network. Instants are UTC; intervals are 95 %. A line holds at most 400 points,
+evenly spread over what there is; with many lines fewer.</p>{% endblock %}
+{% block end %}{% if drawn %}<script src="{{ bundle }}"></script>
+<script>{{ script }}</script>{% endif %}{% endblock %}
 """
 
 
-@dataclass(frozen=True)
-class Link:
-    """A page, relative to the front page, and what it holds."""
+def build_page(page: Page, pages: Sequence[tuple[str, str]], dataset: str, written_at: str) -> str:
+    """The page as HTML.
 
-    href: str
-    title: str
-    about: str
-
-
-@dataclass(frozen=True)
-class DriftEntry:
-    """One window's drift report. ``drifted`` names the columns that did, of ``columns`` compared."""
-
-    href: str
-    window: int
-    starts_at: str
-    ends_at: str
-    rows: int
-    drifted: Sequence[str]
-    columns: int
-
-
-class Cell(NamedTuple):
-    """A cell's text, and whether it is the best of its column."""
-
-    text: str
-    best: bool
+    Args:
+        page: its content.
+        pages: (file, name) of every page, in the order of the navigation.
+        dataset: name in the headings.
+        written_at: when, UTC, as it is shown.
+    """
+    return render(
+        PAGE,
+        page=page,
+        pages=pages,
+        dataset=dataset,
+        written_at=written_at,
+        classes=CLASSES,
+        signs=SIGNS,
+        palette=PALETTE,
+        numbers=numbers_table,
+        data=lambda figure, panel: Markup(_harmless(panel_json(figure, panel))),
+        drawn=any(section.figures for section in page.sections),
+        bundle=BUNDLE,
+        script=Markup(files("dashboards").joinpath("site.js").read_text(encoding="utf-8")),
+    )
 
 
-@dataclass(frozen=True)
-class BoardTable:
-    """A table with a title and notes."""
-
-    title: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[Cell]]
-    notes: Sequence[str]
+def plotly_bundle() -> bytes:
+    """Plotly's script, as the package brings it."""
+    return files("plotly").joinpath("package_data", BUNDLE).read_bytes()
 
 
-@dataclass(frozen=True)
-class FrontPage:
-    """Content of the front page; what a run did not make is left out. ``figure`` is relative to the page."""
-
-    dataset: str
-    written_at: str
-    board: BoardTable | None = None
-    figure: str | None = None
-    drift: Sequence[DriftEntry] = field(default_factory=tuple)
-    links: Sequence[Link] = field(default_factory=tuple)
-
-
-def read_board(markdown: str) -> BoardTable | None:
-    """The first table of a markdown text, with the heading before it and the list after it; None without a table."""
-    lines = [line.strip() for line in markdown.splitlines()]
-    table = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
-    if len(table) < 2:
-        return None
-    title = next((line.lstrip("# ") for line in lines if line.startswith("#")), "")
-    notes = [line[2:] for line in lines if line.startswith("- ")]
-    header, _, *body = table
-    return BoardTable(title=title, columns=header, rows=[[_cell(text) for text in row] for row in body], notes=notes)
-
-
-def _cell(text: str) -> Cell:
-    best = len(text) > 4 and text.startswith("**") and text.endswith("**")
-    return Cell(text[2:-2] if best else text, best)
-
-
-def build_front_page(front: FrontPage) -> str:
-    """The page as HTML."""
-    return render(PAGE, front=front)
+def _harmless(json: str) -> str:
+    """JSON that cannot end the script element it stands in."""
+    return json.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

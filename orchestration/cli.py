@@ -1,7 +1,6 @@
 """The ``thaw`` command. Every Makefile target is one of these."""
 
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -9,6 +8,8 @@ import typer
 from rich.console import Console
 
 from assets.config import Settings
+from orchestration.champion_cli import app as champion_app
+from orchestration.dashboards_cli import app as dashboards_app
 from orchestration.home import QUIET, prepare_home
 from orchestration.live_cli import app as live_app
 from orchestration.options import Dataset, Models, settings_of
@@ -22,6 +23,8 @@ app = typer.Typer(
 )
 app.add_typer(live_app)
 app.add_typer(study_app)
+app.add_typer(champion_app)
+app.add_typer(dashboards_app)
 
 
 @app.command()
@@ -85,9 +88,10 @@ def ui(dataset: Dataset = None, models: Models = None, port: Annotated[int, type
     """Serve Dagster's UI and daemon on this project, on the loopback address, until interrupted."""
     settings = settings_of(dataset, models)
     prepare_home(settings)
-    arguments = ["dev", "-m", "orchestration.definitions", "-h", "127.0.0.1", "-p", str(port)]
-    typer.echo(f"Dagster for {settings.dataset} at http://127.0.0.1:{port} (Ctrl-C stops it)")
-    os.execv(sys.executable, [sys.executable, "-m", "dagster", *arguments])
+    from orchestration.ui import HOST, command, serve  # noqa: PLC0415
+
+    typer.echo(f"Dagster for {settings.dataset} at http://{HOST}:{port} (Ctrl-C stops it)")
+    raise typer.Exit(serve(command(port)))
 
 
 @app.command()

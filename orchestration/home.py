@@ -4,6 +4,7 @@ Asset keys do not name the dataset. On one shared instance the UI of one dataset
 another; apart, runs, metadata and the warehouse's pool are those of one warehouse.
 """
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -19,14 +20,38 @@ QUIET = {**DBT_QUIET, "GX_ANALYTICS_ENABLED": "false", "DAGSTER_DISABLE_TELEMETR
 """Environment that keeps every library from phoning home."""
 
 
+ORIGIN = "dagster.yaml.origin"
+"""Beside the copy: digest of the template it was made from."""
+
+FIRST_TEMPLATE = "46bb20cfff8002a5b79e9360fe2533910e7a624f438ef42df95139295bde7bae"
+"""Digest of the template of homes that are older than the file beside the copy."""
+
+
 def prepare_home(settings: Settings) -> Path:
-    """Make ``.dagster/<dataset>/`` and its ``dagster.yaml`` (an existing one is left as it is); point Dagster at it."""
+    """Make ``.dagster/<dataset>/`` and its ``dagster.yaml``; point Dagster at it.
+
+    A copy that nobody edited follows the template; an edited one is left as it is.
+    """
     home = settings.home / ".dagster" / settings.dataset
-    if not (home / "dagster.yaml").exists():
-        write_text(home / "dagster.yaml", TEMPLATE.read_text(encoding="utf-8"))
+    _follow_template(home / "dagster.yaml", home / ORIGIN)
     os.environ.update(QUIET)
     os.environ["DAGSTER_HOME"] = str(home)
     return home
+
+
+def _follow_template(copy: Path, origin: Path) -> None:
+    template = TEMPLATE.read_text(encoding="utf-8")
+    digest = _digest(template)
+    if copy.exists():
+        made_from = origin.read_text(encoding="utf-8").strip() if origin.exists() else FIRST_TEMPLATE
+        if made_from == digest or _digest(copy.read_text(encoding="utf-8")) != made_from:
+            return
+    write_text(copy, template)
+    write_text(origin, f"{digest}\n")
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def open_instance(settings: Settings) -> dg.DagsterInstance:

@@ -1,4 +1,8 @@
-"""Jobs. ``refresh_all`` takes a dataset name to a searchable index, ``freshen`` landed files into it."""
+"""Jobs. ``refresh_all`` takes a dataset name to a searchable index, ``freshen`` landed files into it.
+
+``refresh_all`` is the job of ``thaw run`` and trains; ``refresh_data`` is its part that a schedule may run every night.
+``retrain`` makes challengers and lets them meet the model that serves.
+"""
 
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -9,6 +13,7 @@ from assets.config import Settings
 from assets.evaluation.studies import registry
 from assets.serving.servable import servable
 from assets.training.registry import MODELS, roster
+from orchestration.automation import DATA_PATH, DATA_STAGES, HEAVY, PAGES, WEIGHT_TAG, selection
 
 if TYPE_CHECKING:  # Dagster does not export the type that define_asset_job returns
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
@@ -18,6 +23,9 @@ AssetJob: TypeAlias = "UnresolvedAssetJobDefinition"
 REFRESH_ALL = "refresh_all"
 FRESHEN = "freshen"
 RETRAIN_QUANTIZER = "retrain_quantizer"
+REFRESH_DATA = "refresh_data"
+DRIFT_REPORT = "drift_report"
+RETRAIN = "retrain"
 
 STATE_EQUALS_BATCH = dg.AssetCheckKey(dg.AssetKey(keys.FRESH_ITEM_EMBEDDINGS), keys.STATE_EQUALS_BATCH)
 INDEX_RECALL = dg.AssetCheckKey(dg.AssetKey(keys.ITEM_INDEX), keys.INDEX_RECALL)
@@ -38,7 +46,8 @@ def out_of_reach(settings: Settings) -> list[keys.Key]:
 
     Those of registered models that are not in the roster; under a split without a cutoff in time the sampled protocols,
     which need one; under another split than ``leave_one_out`` its table; the index where no model of the roster can
-    serve. What is made per partition of landed engagements is the landing sensor's.
+    serve. What is made per partition of landed engagements is the landing sensor's, or follows it by itself;
+    challengers and what comes of them are ``thaw retrain``'s.
     """
     chosen = set(roster(settings))
     others = [key(model) for model in MODELS if model not in chosen for key in PER_MODEL]
@@ -46,7 +55,7 @@ def out_of_reach(settings: Settings) -> list[keys.Key]:
     if settings.split.kind != "leave_one_out":
         split = [*split, keys.LEAVE_ONE_OUT]
     index = [] if any(map(servable, chosen)) else [keys.ITEM_INDEX]
-    return [*others, *split, *index, *keys.PER_PARTITION]
+    return [*others, *split, *index, *keys.PER_PARTITION, *keys.WATCHED, *keys.RETRAINING]
 
 
 def left_out(settings: Settings) -> list[keys.Key]:
@@ -69,7 +78,7 @@ def refresh_all(settings: Settings) -> AssetJob:
         REFRESH_ALL,
         selection=dg.AssetSelection.all() - skipped,
         description=f"Raw data to a searchable index for {settings.dataset}, with every check and report on the way.",
-        tags={"thaw/dataset": settings.dataset},
+        tags=_tags(settings),
     )
 
 
@@ -81,7 +90,7 @@ def freshen(settings: Settings) -> AssetJob:
         selection=chosen - dg.AssetSelection.checks(STATE_EQUALS_BATCH, INDEX_RECALL),
         config=index_config(build=False, retrain=False),
         description=f"Landed files of {settings.dataset} into features, embeddings and the index that serves.",
-        tags={"thaw/dataset": settings.dataset},
+        tags=_tags(settings),
     )
 
 
@@ -92,8 +101,43 @@ def retrain_quantizer(settings: Settings) -> AssetJob:
         selection=dg.AssetSelection.assets(dg.AssetKey(keys.ITEM_INDEX)) | dg.AssetSelection.checks(STATE_EQUALS_BATCH),
         config=index_config(build=False, retrain=True),
         description=f"The quantizer of {settings.dataset}'s index trained anew; the live state checked as a whole.",
-        tags={"thaw/dataset": settings.dataset},
+        tags=_tags(settings),
     )
+
+
+def refresh_data(settings: Settings) -> AssetJob:
+    """The job of the night: raw data to tables, checks, drift report and pages; nothing is trained."""
+    raw = (keys.RAW_INTERACTIONS, keys.RAW_ITEMS, keys.RAW_USERS)
+    return dg.define_asset_job(
+        REFRESH_DATA,
+        selection=selection((*raw, *DATA_PATH, *PAGES)) | dg.AssetSelection.groups(*DATA_STAGES),
+        description=f"The source of {settings.dataset} read anew, to checked tables, drift report and pages.",
+        tags=_tags(settings, heavy=True),
+    )
+
+
+def drift_report(settings: Settings) -> AssetJob:
+    """The job of the week: the drift report, the workspace and the pages."""
+    return dg.define_asset_job(
+        DRIFT_REPORT,
+        selection=selection((keys.ENGAGEMENT_DRIFT, *PAGES)),
+        description=f"Drift of {settings.dataset}'s test windows, Evidently's workspace and the pages, made anew.",
+        tags=_tags(settings, heavy=True),
+    )
+
+
+def retrain(settings: Settings) -> AssetJob:
+    """The job that trains a challenger, lets it meet the champion, and promotes it where it wins."""
+    return dg.define_asset_job(
+        RETRAIN,
+        selection=selection(keys.RETRAINING),
+        description=f"A challenger of {settings.dataset}'s champion, their contest, and promotion of a winner.",
+        tags=_tags(settings, heavy=True),
+    )
+
+
+def _tags(settings: Settings, *, heavy: bool = False) -> dict[str, str]:
+    return {"thaw/dataset": settings.dataset, **({WEIGHT_TAG: HEAVY} if heavy else {})}
 
 
 def index_config(*, build: bool, retrain: bool) -> dict[str, Any]:

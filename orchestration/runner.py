@@ -1,14 +1,16 @@
 """Running the graph from the command line: in this process, on the persistent instance, with a summary at the end."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import dagster as dg
 from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 from rich.console import Console
 
+from assets import keys
 from assets.config import Settings
 from orchestration.definitions import build_definitions
 from orchestration.home import open_instance
@@ -33,6 +35,24 @@ class Outcome:
         return any(DagsterExecutionInterruptedError.__name__ in message for message in self.failed_steps.values())
 
 
+def run_assets(
+    settings: Settings,
+    chosen: Sequence[keys.Key],
+    console: Console,
+    partitions: Sequence[str] = (),
+    config: Mapping[str, Any] | None = None,
+) -> Outcome:
+    """Materialize exactly ``chosen``, with their checks.
+
+    Args:
+        partitions: of what is chosen, in their order; all of them, from the first to the last, in this one run.
+        config: of ops, by their name.
+    """
+    definitions = build_definitions(settings, progress=step_lines(console))
+    job = definitions.resolve_implicit_global_asset_job_def()
+    return _execute(settings, job, list(map(dg.AssetKey, chosen)), console, partitions, config or {})
+
+
 def run_graph(settings: Settings, selection: str | None, console: Console, partitions: Sequence[str] = ()) -> Outcome:
     """Materialize ``selection`` (Dagster's asset selection syntax; default: the whole roster graph).
 
@@ -49,6 +69,17 @@ def run_graph(settings: Settings, selection: str | None, console: Console, parti
     if selection is not None:
         job = definitions.resolve_implicit_global_asset_job_def()
         chosen = _within_reach(resolve(selection, definitions), settings)
+    return _execute(settings, job, chosen, console, partitions, {})
+
+
+def _execute(
+    settings: Settings,
+    job: dg.JobDefinition,
+    chosen: list[dg.AssetKey] | None,
+    console: Console,
+    partitions: Sequence[str],
+    ops: Mapping[str, Any],
+) -> Outcome:
     with open_instance(settings) as instance:
         for run_id in free_dead_slots(instance):
             console.print(f"run {run_id} had died: marked as failed, its place in the queue freed")
@@ -56,7 +87,7 @@ def run_graph(settings: Settings, selection: str | None, console: Console, parti
             instance=instance,
             asset_selection=chosen,
             raise_on_error=False,
-            run_config={"loggers": {"progress": {}}},
+            run_config={"loggers": {"progress": {}}, "ops": dict(ops)},
             tags={**process_tags(), "thaw/dataset": settings.dataset, **_range(partitions)},
         )
     return _outcome(result)

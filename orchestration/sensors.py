@@ -20,6 +20,7 @@ from assets.partitions import LANDED
 from assets.serving.live.generation import current, require_current
 from assets.serving.live.waiting import waiting
 from orchestration.jobs import FRESHEN, AssetJob, index_config
+from orchestration.run_requests import UNFINISHED
 from orchestration.slots import free_dead_slots, process_tags
 
 CLAIM_SECONDS: Final = 20.0
@@ -31,14 +32,6 @@ RUN_CONFIG: Final = index_config(build=False, retrain=False)
 FLUSH_TAG: Final = "thaw/flush"
 FLUSHED: Final = (keys.FRESH_ITEM_EMBEDDINGS, keys.ITEM_INDEX, keys.FRESHNESS_REPORT)
 """What a run makes that only embeds items which waited; of the latest partition, because some partition it must be."""
-
-UNFINISHED: Final = (
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-)
 
 
 def landing_sensor(job: AssetJob, settings: Settings) -> dg.SensorDefinition:

@@ -157,10 +157,10 @@ def _items(served: Served, before: pd.DataFrame, cutoff: np.datetime64, split: S
         Columns.TRAIN_COUNT: counts,
     }
     table = items.assign(**columns)
-    return table.assign(**{Columns.SLICE: _slices(table, cutoff, split)})
+    return table.assign(**{Columns.SLICE: item_slices(table, cutoff, split)})
 
 
-def _slices(items: pd.DataFrame, cutoff: np.datetime64, split: SplitConfig) -> "pd.Series[str]":
+def item_slices(items: pd.DataFrame, cutoff: np.datetime64, split: SplitConfig) -> "pd.Series[str]":
     """Head, tail and cold as ``transforms/macros/item_slice.sql`` defines them."""
     counts = items[Columns.TRAIN_COUNT]
     if split.head_rule == "count":

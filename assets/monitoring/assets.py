@@ -1,17 +1,14 @@
-"""Drift reports and the front page as assets."""
+"""Drift reports as assets."""
 
 import time
-from datetime import UTC, datetime
 
 import dagster as dg
 
 from assets import keys
 from assets.config import Settings
-from assets.monitoring.front import collect
-from assets.monitoring.places import front_path, summary_path
+from assets.monitoring.places import summary_path
 from assets.schema import Columns
-from assets.storage import Storage, write_text
-from dashboards.pages import build_front_page
+from assets.storage import Storage
 
 
 @dg.asset(
@@ -35,6 +32,7 @@ def engagement_drift(
         write_drift_reports,
         write_summary,
     )
+    from assets.monitoring.tables import record
 
     started, drifts = time.perf_counter(), []
     reports = write_drift_reports(storage, settings)
@@ -44,6 +42,7 @@ def engagement_drift(
         context.log.info(f"window {drift.subject.window}: {drifted} of {len(drift.scores)} columns drifted")
         drifts.append(drift)
     summary = write_summary(storage, drifts)
+    record(storage, [drift.verdict for drift in drifts], {str(drift.subject.window) for drift in drifts})
     remove_old_reports(storage, drifts)
     pages = {f"window_{drift.subject.window}": dg.MetadataValue.url(drift.path.absolute().as_uri()) for drift in drifts}
     return dg.MaterializeResult(
@@ -62,29 +61,4 @@ def engagement_drift(
     )
 
 
-@dg.asset(
-    key=keys.DASHBOARD,
-    deps=[keys.ENGAGEMENT_DRIFT, keys.DATA_DOCS, keys.DECAY, keys.COMPARISONS, keys.LEADERBOARD],
-    group_name=keys.MONITORING,
-    kinds={"html"},
-    owners=[keys.OWNER],
-    description=(
-        "The front page: leaderboard, decay figure, and links to the relative decay, the comparisons, the drift "
-        "reports and the data quality page."
-    ),
-)
-def dashboard(storage: dg.ResourceParam[Storage]) -> dg.MaterializeResult:
-    front = collect(storage, datetime.now(UTC))
-    path = write_text(front_path(storage), build_front_page(front))
-    return dg.MaterializeResult(
-        metadata={
-            "page": dg.MetadataValue.path(path),
-            "open": dg.MetadataValue.url(path.absolute().as_uri()),
-            "drift_reports": dg.MetadataValue.int(len(front.drift)),
-            "leaderboard": dg.MetadataValue.bool(front.board is not None),
-            "decay_figure": dg.MetadataValue.bool(front.figure is not None),
-        }
-    )
-
-
-ASSETS: list[dg.AssetsDefinition] = [engagement_drift, dashboard]
+ASSETS: list[dg.AssetsDefinition] = [engagement_drift]

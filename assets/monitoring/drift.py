@@ -9,11 +9,21 @@ import pandas as pd
 
 from assets.config import Settings
 from assets.monitoring.places import report_path, summary_path
-from assets.schema import Columns, Split
+from assets.monitoring.tables import Verdict
+from assets.schema import Columns, ItemSlice, Split
 from assets.storage import Storage, write_parquet, write_text
-from dashboards.drift_features import category_feature, draw, engagement_features, train_side, window_side
+from dashboards.drift_features import (
+    ITEM_SLICE,
+    USER_KNOWN,
+    category_feature,
+    draw,
+    engagement_features,
+    train_side,
+    window_side,
+)
 from dashboards.drift_page import DriftSubject
 from dashboards.engagement_drift import drift_report
+from dashboards.partition_drift import reason_of
 from dashboards.spread import spread
 
 MOST_REPORTS: Final = 50
@@ -27,6 +37,24 @@ class WindowDrift:
     path: Path
     subject: DriftSubject
     scores: pd.DataFrame
+    volumes: dict[str, float]
+
+    @property
+    def verdict(self) -> Verdict:
+        """The same in the words that landed partitions are judged in."""
+        return Verdict(
+            kind="window",
+            name=str(self.subject.window),
+            starts_at=pd.Timestamp(self.subject.starts_at),
+            ends_at=pd.Timestamp(self.subject.ends_at),
+            rows=self.subject.current_rows,
+            reference_rows=self.subject.reference_rows,
+            alarm=bool(self.scores["drifted"].any()),
+            reason=f"against all of train time, {reason_of(self.scores)}",
+            judged=True,
+            volumes=self.volumes,
+            scores=self.scores,
+        )
 
 
 def write_drift_reports(storage: Storage, settings: Settings) -> Iterator[WindowDrift]:
@@ -36,9 +64,8 @@ def write_drift_reports(storage: Storage, settings: Settings) -> Iterator[Window
     """
     interactions, items = storage.read_table("interactions"), storage.read_table("items")
     bounds = storage.read_table("split_bounds")
-    features = engagement_features(
-        interactions, items, storage.read_table("users", [Columns.USER, Columns.TRAIN_COUNT])
-    )
+    users = storage.read_table("users", [Columns.USER, Columns.TRAIN_COUNT])
+    features = engagement_features(interactions, items, users)
     rows, seed = settings.drift.sample_rows, settings.training.seed
     train = train_side(features)
     reference = draw(train, rows, seed)
@@ -63,7 +90,22 @@ def write_drift_reports(storage: Storage, settings: Settings) -> Iterator[Window
         )
         report = drift_report(reference, current, subject)
         path = write_text(report_path(storage, subject.window), report.html)
-        yield WindowDrift(path, subject, report.scores)
+        yield WindowDrift(path, subject, report.scores, _volumes(interactions, side, subject))
+
+
+def _volumes(interactions: pd.DataFrame, side: pd.DataFrame, subject: DriftSubject) -> dict[str, float]:
+    """What came in a window: :data:`assets.monitoring.tables.VOLUMES`, of every engagement of it."""
+    rows = interactions[(interactions[Columns.WINDOW] == subject.window).to_numpy(bool, na_value=False)]
+    hours = (pd.Timestamp(subject.ends_at) - pd.Timestamp(subject.starts_at)) / pd.Timedelta(1, "h")
+    return {
+        "engagements": float(len(rows)),
+        "users": float(rows[Columns.USER].nunique()),
+        "items": float(rows[Columns.ITEM].nunique()),
+        "unknown_user_share": float((side[USER_KNOWN] == "no").mean()),
+        "cold_share": float((side[ITEM_SLICE] == ItemSlice.COLD).mean()),
+        "tail_share": float((side[ITEM_SLICE] == ItemSlice.TAIL).mean()),
+        "events_per_hour": len(rows) / hours if hours > 0 else float("nan"),
+    }
 
 
 def reported_windows(windows: pd.Series) -> list[int]:

@@ -23,10 +23,12 @@ class IndexRun(dg.Config):
     Attributes:
         build: build a generation and switch to it, where the checkpoint to serve is not the one that serves.
         retrain: train the quantizer anew, even where nothing else asks for a new snapshot.
+        replace: let the roster's best model serve even where a model serves that won a contest.
     """
 
     build: bool = True
     retrain: bool = False
+    replace: bool = False
 
 
 @dg.asset(
@@ -42,8 +44,8 @@ class IndexRun(dg.Config):
     description=(
         "Every item available after the last engagement, as a vector of the roster's best net (validation ndcg@10; the"
         " best counting model where the roster has no net), searchable by inner product: a snapshot and the deltas"
-        " since. A new checkpoint gets an index of its own, built aside and swapped in; otherwise the snapshot is made"
-        " anew when deltas, the day of the trend or the quantizer ask for it."
+        " since. A new checkpoint gets an index of its own, built aside and swapped in, unless what serves won a"
+        " contest; otherwise the snapshot is made anew when deltas, the day of the trend or the quantizer ask for it."
     ),
 )
 def item_index(
@@ -56,12 +58,16 @@ def item_index(
     from assets.serving.live.generation import open_generation, writer_lock
     from assets.serving.live.maintain import maintain_index
     from assets.serving.live.removal import reconcile
-    from assets.serving.promotion import reason_to_build
+    from assets.serving.promotion import reason_to_build, won_contest
+    from assets.serving.record import note_serving
     from assets.storage import locked
     from assets.stream import load_tables
 
     started, now = time.perf_counter(), wall_clock()
-    chosen = reason_to_build(storage, settings) if config.build else None
+    chosen = reason_to_build(storage, settings, config.replace) if config.build else None
+    kept = won_contest(storage) if config.build and chosen is None else None
+    if kept is not None:
+        context.log.info(kept)
     if chosen is not None:
         context.log.info(f"building an index of {chosen.model}: {chosen.reason}")
         seed = settings.training.seed
@@ -69,8 +75,10 @@ def item_index(
     with locked(writer_lock(storage)), open_generation(storage) as opened:
         reconcile(opened, settings, now)
         maintained = maintain_index(opened, settings, now, force=config.retrain)
+        note_serving(opened, now)
         metadata: dict[str, Any] = {
             "model": opened.record.model,
+            "origin": opened.record.origin,
             "generation": opened.generation.name,
             "items": maintained.items,
             "dimension": maintained.dimension,
@@ -86,6 +94,8 @@ def item_index(
             "build_seconds": time.perf_counter() - started,
             "path": dg.MetadataValue.path(opened.generation.snapshots / maintained.file),
         }
+        if kept is not None:
+            metadata["kept"] = kept
         if config.build:  # a search costs a load of the index: not in the runs that are to be quick
             metadata["example"] = dg.MetadataValue.md(_example(opened))
     return dg.MaterializeResult(metadata=metadata)

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from assets.config import Settings
-from assets.serving.live.build import needs_build
+from assets.serving.live.build import needs_build, unfit
+from assets.serving.live.generation import current
 from assets.serving.selection import best_model
 from assets.serving.servable import servable
 from assets.storage import Storage
@@ -30,13 +31,35 @@ def best_servable(storage: Storage, settings: Settings) -> str:
     return best_model({name: read_manifest(storage, name, seed) for name in roster(settings) if servable(name)})
 
 
-def reason_to_build(storage: Storage, settings: Settings) -> Promotion | None:
+def reason_to_build(storage: Storage, settings: Settings, replace: bool = False) -> Promotion | None:
     """The roster's best servable model, where another one serves or none; ``None`` where it serves already.
+
+    A champion that won a contest is not replaced because the roster has another checkpoint: it learned from newer
+    engagements and was better on them. It is where it cannot serve on, such as after a replay or a change of format.
+
+    Args:
+        replace: replace such a champion too.
 
     Raises:
         CheckpointError: when a checkpoint of the roster is missing.
         ValueError: when the roster has no servable model.
     """
+    if not replace and won_contest(storage) is not None:
+        return None
     name = best_servable(storage, settings)
     reason = needs_build(storage, read_manifest(storage, name, settings.training.seed))
     return None if reason is None else Promotion(name, reason)
+
+
+def won_contest(storage: Storage) -> str | None:
+    """Why ``thaw run`` leaves what serves alone, in words: it won a contest and can serve on; ``None`` where not."""
+    generation = current(storage)
+    if generation is None or unfit(storage, generation) is not None:
+        return None
+    record = generation.record()
+    if record.origin != "contest":
+        return None
+    return (
+        f"generation {generation.name}, of {record.model}, won a contest and is kept: `thaw champion --replace` lets"
+        " the best model of the roster serve instead"
+    )

@@ -64,7 +64,15 @@ def git_revision() -> str:
 
 def save_checkpoint(storage: Storage, trained: "Trained") -> Path:
     """Write the checkpoint of ``(trained.model, trained.seed)`` and return its folder."""
-    folder = storage.checkpoint(trained.model, trained.seed)
+    return save_checkpoint_in(storage.checkpoint(trained.model, trained.seed), trained, tables_version(storage))
+
+
+def save_checkpoint_in(folder: Path, trained: "Trained", data_version: str) -> Path:
+    """Write a checkpoint into ``folder``, which holds nothing else, and return it.
+
+    Args:
+        data_version: names the rows that it was trained on.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     manifest = {
         "format": FORMAT,
@@ -76,7 +84,7 @@ def save_checkpoint(storage: Storage, trained: "Trained") -> Path:
         "history": trained.history,
         "best_epoch": trained.best_epoch,
         "bounds": trained.bounds,
-        "data_version": tables_version(storage),
+        "data_version": data_version,
         "git_revision": git_revision(),
         "libraries": {name: version(name) for name in LIBRARIES},
         "weights": _save_weights(folder, trained),
@@ -164,6 +172,16 @@ def load_recommender(storage: Storage, model: str, seed: int, tables: DatasetTab
             f"{folder} was trained on tables {manifest['data_version'][:12]}, the tables are now {current[:12]}:"
             f" materialize training/{model} again"
         )
+    return load_counting(manifest) if manifest["kind"] == "counting" else load_net(folder, manifest).over(tables)
+
+
+def recommender_in(folder: Path, tables: DatasetTables) -> Recommender:
+    """The checkpoint in ``folder`` as a recommender over ``tables``, whatever rows it was trained on.
+
+    Raises:
+        CheckpointError: when it is missing, incomplete or damaged.
+    """
+    manifest = read_manifest_in(folder)
     return load_counting(manifest) if manifest["kind"] == "counting" else load_net(folder, manifest).over(tables)
 
 

@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -67,6 +68,10 @@ def test_sources_are_the_ingestion_assets_and_every_model_is_read() -> None:
     assert produced - needed == {dg.AssetKey(keys.TABLES)}
 
 
+IN_MEMORY = ("assets/monitoring/partitions/source.py",)
+"""Modules that query Parquet files by DuckDB and open no database file."""
+
+
 def test_every_op_that_opens_the_file_is_in_the_pool() -> None:
     assert [asset.op.pool for asset in ASSETS] == [keys.WAREHOUSE_POOL] * len(ASSETS)
     opens = {
@@ -75,7 +80,11 @@ def test_every_op_that_opens_the_file_is_in_the_pool() -> None:
         for path in (PROJECT_ROOT / folder).rglob("*.py")
         if any(_imports_duckdb(node) for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
     }
-    assert opens == {"assets/transforms/export.py"}
+    assert opens == {"assets/transforms/export.py", *IN_MEMORY}
+    for name in IN_MEMORY:
+        assert re.findall(r"duckdb\.connect\(([^,)]*)", (PROJECT_ROOT / name).read_text(encoding="utf-8")) == [
+            '":memory:"'
+        ]
 
 
 def _imports_duckdb(node: ast.AST) -> bool:

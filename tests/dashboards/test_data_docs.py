@@ -71,7 +71,7 @@ def test_everything_is_escaped_and_nothing_is_fetched() -> None:
     page = build_data_docs(evil, [table("users", bad)], missing=[evil])
     assert "<script" not in page
     assert "&lt;script&gt;" in page
-    assert set(re.findall(r'(?:src|href)="([^"]*)"', page)) == {"#users", "data:,"}
+    assert set(re.findall(r'(?:src|href)="([^"]*)"', page)) == {"#users", "#main", "data:,"}
 
 
 def test_headings_and_captions() -> None:

@@ -1,8 +1,45 @@
-"""The front page: what there is is shown, what is not is left out; the leaderboard's markdown read back."""
+"""Pages of the static site from tiny frames: the status at a glance by hand, figures, tables, escaping, thinning."""
 
+import json
 import re
 
-from dashboards.pages import BoardTable, Cell, DriftEntry, FrontPage, Link, build_front_page, read_board
+import numpy as np
+import pandas as pd
+import pytest
+
+from dashboards import site_cold, site_decay, site_drift, site_freshness, site_quality
+from dashboards.data_docs import TableResult
+from dashboards.pages import build_page, plotly_bundle
+from dashboards.site_board import leaderboard_page, read_board
+from dashboards.site_champion import champion_page
+from dashboards.site_figures import panel_json
+from dashboards.site_front import front_page
+from dashboards.site_parts import (
+    Cell,
+    Figure,
+    Page,
+    Section,
+    State,
+    Table,
+    Topic,
+    instant,
+    number,
+    numbers_table,
+    partition_start,
+    styles,
+    thinned,
+    with_interval,
+)
+from dashboards.site_status import (
+    champion_topic,
+    decay_topic,
+    drift_topic,
+    freshness_topic,
+    quality_topic,
+    recall_topic,
+    worst,
+)
+from tests.assets.monitoring.site_home import alert, expectation
 
 MARKDOWN = """### toy: full ranking
 
@@ -15,44 +52,243 @@ MARKDOWN = """### toy: full ranking
 """
 
 
+def html(page: Page) -> str:
+    return build_page(page, [("index.html", "Overview"), (page.file, page.name)], "toy", "2024-05-01 10:00")
+
+
+def result(name: str, success: bool = True, severity: str = "error") -> TableResult:
+    return {
+        "name": name,
+        "success": success,
+        "rows": 40,
+        "started_at": "2024-03-01T00:00:00Z",
+        "seconds": 0.1,
+        "written_at": "",
+        "expectations": [expectation(success, severity)],
+    }
+
+
+def figure(**changes: object) -> Figure:
+    frame = pd.DataFrame(
+        {"panel": "p", "line": ["a", "a", "b"], "x": ["1", "2", "1"], "value": [1.0, 2.0, np.nan], "low": 0.5}
+    ).assign(high=[1.5, np.nan, np.nan])
+    return Figure(**{"name": "f", "summary": "Two.", "frame": frame, "panels": {"p": "y"}, "lines": styles(["a", "b"]),
+                     "x_title": "x", **changes})  # fmt: skip
+
+
 def test_read_board() -> None:
-    assert read_board(MARKDOWN) == BoardTable(
-        title="toy: full ranking",
-        columns=["model", "HR@10", "against"],
-        rows=[
-            [Cell("popularity", False), Cell("0.200", True), Cell("", False)],
-            [Cell("sasrec", False), Cell("0.100", False), Cell("loses", False)],
+    board = read_board(MARKDOWN)
+    assert board is not None
+    assert board.table == Table(
+        "toy: full ranking; the best of a column in bold",
+        ["model", "HR@10", "against"],
+        [
+            [Cell("popularity"), Cell("0.200", strong=True), Cell("")],
+            [Cell("sasrec"), Cell("0.100"), Cell("loses")],
         ],
-        notes=["Ties are averaged."],
     )
-
-
-def test_no_table_is_no_board() -> None:
+    assert board.notes == ["Ties are averaged."]
     assert read_board("# nothing yet\n") is None
+    assert "<strong>0.200</strong>" in html(leaderboard_page(board, []))
 
 
-def test_everything_there_is_is_linked() -> None:
-    drift = DriftEntry("drift/window-0.html", 0, "2001-01-01 00:00", "2001-02-01 00:00", 1234, ["value", "category"], 9)
-    front = FrontPage(
-        dataset="toy",
-        written_at="2024-05-01 10:00",
-        board=read_board(MARKDOWN),
-        figure="../evaluation/decay.png",
-        drift=[drift],
-        links=[Link("../quality/index.html", "Data quality", "every expectation")],
+@pytest.mark.parametrize(
+    ("tables", "missing", "stale", "state"),
+    [
+        ([], ["items"], [], State.UNKNOWN),
+        ([result("items")], [], [], State.GOOD),
+        ([result("items")], ["users"], [], State.WARN),
+        ([result("items")], [], ["items"], State.WARN),
+        ([result("items", False, "warning")], [], [], State.WARN),
+        ([result("items", False), result("users", False, "warning")], ["cases"], ["items"], State.BAD),
+    ],
+)
+def test_data_quality_at_a_glance(
+    tables: list[TableResult], missing: list[str], stale: list[str], state: State
+) -> None:
+    assert quality_topic(tables, missing, stale).state == state
+
+
+def verdicts(*rows: tuple[str, str, str, bool, bool]) -> pd.DataFrame:
+    frame = pd.DataFrame(rows, columns=["kind", "name", "starts_at", "judged", "alarm"])
+    return frame.assign(reason="", drifted=[["hour"]] * len(rows), starts_at=pd.to_datetime(frame["starts_at"]), rows=9)
+
+
+@pytest.mark.parametrize(
+    ("table", "state"),
+    [
+        (None, State.UNKNOWN),
+        (verdicts(), State.UNKNOWN),
+        (verdicts(("partition", "2024-01-01", "2024-01-01", False, False)), State.UNKNOWN),
+        (verdicts(("partition", "2024-01-01", "2024-01-01", True, False)), State.GOOD),
+        # The newest that was judged speaks: neither the one before nor the one that was too small.
+        (
+            verdicts(
+                ("partition", "2024-01-03", "2024-01-03", False, False),
+                ("partition", "2024-01-02", "2024-01-02", True, True),
+                ("partition", "2024-01-01", "2024-01-01", True, False),
+            ),
+            State.WARN,
+        ),
+        # Landed partitions before windows, whatever their dates.
+        (
+            verdicts(("window", "4", "2025-01-01", True, True), ("partition", "2024-01-01", "2024-01-01", True, False)),
+            State.GOOD,
+        ),
+        (verdicts(("window", "4", "2025-01-01", True, True)), State.WARN),
+    ],
+)
+def test_drift_at_a_glance(table: pd.DataFrame | None, state: State) -> None:
+    assert drift_topic(table).state == state
+
+
+@pytest.mark.parametrize(
+    ("changes", "state"),
+    [
+        ({}, State.GOOD),
+        ({"alerted": True}, State.BAD),
+        ({"ratio": None}, State.UNKNOWN),
+        ({"ratio": 0.89}, State.WARN),
+        ({"against_floor": {"reference": 0.1, "recent": -0.01}}, State.WARN),
+        ({"against_floor": {"reference": None, "recent": None}}, State.GOOD),
+        ({"checkpoint": "another12345", "alerted": True}, State.UNKNOWN),
+    ],
+)
+def test_decay_at_a_glance(changes: dict[str, object], state: State) -> None:
+    assert decay_topic(alert(**changes), "bbbbbbbbbbbb and the rest").state == state
+
+
+def test_decay_that_nobody_judged_is_not_good() -> None:
+    assert decay_topic(None, "b").state == State.UNKNOWN
+    assert decay_topic(alert(alerted=True), None).state == State.BAD  # what serves could not be read: the alert stands
+
+
+@pytest.mark.parametrize(
+    ("kinds", "alerted", "state"),
+    [
+        ([], False, State.GOOD),
+        (["first", "won"], True, State.GOOD),
+        (["lost"], False, State.GOOD),
+        (["lost"], True, State.WARN),
+        (["won", "rollback"], False, State.WARN),
+        (["rollback", "run"], False, State.GOOD),
+    ],
+)
+def test_champion_at_a_glance(kinds: list[str], alerted: bool, state: State) -> None:
+    record = [{"at": 0, "kind": kind, "model": "sasrec"} for kind in kinds]
+    assert champion_topic(record, {"model": "sasrec"}, alerted).state == state
+    assert champion_topic(record, None, alerted).state == State.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("engagements", "waiting", "p95", "state"),
+    [
+        (10.0, 0.0, 60.0, State.GOOD),
+        (10.0, 3.0, 60.0, State.WARN),
+        (10.0, 3.0, 60.1, State.BAD),
+        (0.0, 3.0, np.nan, State.UNKNOWN),
+    ],
+)
+def test_freshness_at_a_glance(engagements: float, waiting: float, p95: float, state: State) -> None:
+    row = {"group": "all", "hop": "searchable", "engagements": engagements, "waiting": waiting, "p95": p95}
+    report = pd.DataFrame([row, {**row, "group": "2024-01-01", "p95": 1e6}])
+    assert freshness_topic(report, 60.0).state == state
+    assert freshness_topic(None, 60.0).state == State.UNKNOWN
+
+
+def test_recall_and_the_worst_of_all() -> None:
+    topics = [recall_topic(value, 0.95) for value in (0.95, 0.949, None)]
+    assert [topic.state for topic in topics] == [State.GOOD, State.BAD, State.UNKNOWN]
+    assert [worst(topics), worst(topics[:1]), worst([topics[0], topics[2]])] == [State.BAD, State.GOOD, State.UNKNOWN]
+
+
+def test_the_front_page_names_what_to_act_on() -> None:
+    topics = [Topic("Drift", State.WARN, "more of <b>", "drift.html"), Topic("Recall", State.BAD, "low", "x.html")]
+    text = html(front_page(topics, [], ["metrics: KeyError: 'value'"]))
+    assert "To act on: Recall." in text
+    assert "more of &lt;b&gt;" in text
+    assert "metrics: KeyError" in text
+    assert 'data-topic="Drift" data-state="warn"' in text
+
+
+def test_a_figure_has_its_numbers_as_a_table() -> None:
+    table = numbers_table(figure())
+    assert table.columns == ["x", "a", "b"]
+    assert [[cell.text for cell in row] for row in table.rows] == [
+        ["1", "1.000 [0.500, 1.500]", ""],
+        ["2", "2.000", ""],
+    ]
+    content = json.loads(panel_json(figure(), "p"))
+    band, line = content["data"]  # b has no number, so no line
+    assert (band["x"], band["y"]) == (["1", "1"], [1.5, 0.5])
+    assert (line["name"], line["x"], line["y"], line["line"]["color"]) == ("a", ["1", "2"], [1.0, 2.0], "var(--c0)")
+
+
+def test_bars_marks_and_bounds() -> None:
+    stacked = json.loads(panel_json(figure(kind="stack", bounds=[(10.0, "most")], log=True), "p"))
+    assert [trace["type"] for trace in stacked["data"]] == ["bar"]
+    assert stacked["layout"]["annotations"][0]["y"] == 1.0  # a logarithmic axis counts in powers of ten
+    frame = figure().frame.assign(x=pd.Timestamp("2024-01-01"))
+    marked = json.loads(panel_json(figure(frame=frame, time=True, marks=[(np.datetime64("2024-01-02"), "won")]), "p"))
+    assert marked["layout"]["shapes"][0]["x0"] == "2024-01-02 00:00"
+
+
+def test_what_is_written_into_a_page_cannot_leave_its_place() -> None:
+    evil = "</script><script>alert(1)</script>"
+    frame = figure().frame.assign(line=evil)
+    page = Page(
+        "x.html", evil, evil, [Section(evil, [evil], [figure(frame=frame, lines=styles([evil]), summary=evil)])]
     )
-    page = build_front_page(front)
-    links = {"../evaluation/decay.png", "drift/window-0.html", "../quality/index.html", "data:,"}
-    assert set(re.findall(r'(?:src|href)="([^"]*)"', page)) == links
-    for words in ("<strong>0.200</strong>", "1,234", "value, category (2 of 9)", "Ties are averaged."):
-        assert words in page
+    text = html(page)
+    assert evil not in text
+    assert text.count("<script") == text.count("</script>") == 3  # the figure's JSON, the bundle, ours
 
 
-def test_what_there_is_not_is_left_out() -> None:
-    page = build_front_page(FrontPage(dataset="toy", written_at="now"))
-    assert "<section" not in page
+def test_thinning_keeps_the_ends_and_says_how_many() -> None:
+    frame = pd.DataFrame({"x": np.arange(1000), "value": 0.0})
+    kept = thinned(frame, 1)["x"]
+    assert (len(kept), kept.iloc[0], kept.iloc[-1]) == (400, 0, 999)
+    assert len(thinned(frame, 80)) == 100  # 8,000 points over 80 lines
+    assert len(thinned(frame.head(5), 80)) == 5
 
 
-def test_names_are_escaped() -> None:
-    page = build_front_page(FrontPage(dataset="<b>", written_at="now", board=read_board("# <i>\n|<u>|\n|-|\n|<s>|\n")))
-    assert not re.search(r"<[biu]>|<s>", page)
+def test_small_words() -> None:
+    assert [number(1234), number(0.12345), number(None), number(float("nan"))] == ["1,234", "0.123", "", ""]
+    assert [with_interval(1.0, np.nan, 2.0), with_interval(1.0, 0.0, 2.0)] == ["1.000", "1.000 [0.000, 2.000]"]
+    assert [instant(86_400_000_000), instant(np.datetime64("2024-01-01")), instant(None)] == [
+        "1970-01-02 00:00",
+        "2024-01-01 00:00",
+        "",
+    ]
+    assert [partition_start("2013-08-19"), partition_start("2013-08-19-05")] == ["2013-08-19 00:00", "2013-08-19 05:00"]
+
+
+def test_more_lines_than_colours_are_told_apart() -> None:
+    held = styles([f"m{place}" for place in range(10)], ["floor"])
+    assert [held["m0"].dash, held["m8"].dash, held["floor"].dash] == ["solid", "dot", "dash"]
+
+
+def test_pages_of_nothing_say_so() -> None:
+    pages = [
+        site_decay.decay_page(None, {}, (), None, (), ()),
+        site_cold.cold_page(None, None, None, frozenset()),
+        site_freshness.freshness_page(None, 60.0, None),
+        site_drift.drift_page(None, None, lambda kind, name: ""),
+        champion_page(None, [], None, None),
+        site_quality.quality_page([], [], [], None),
+        leaderboard_page(None, []),
+    ]
+    for page in pages:
+        text = html(page)
+        assert "Not measured yet" in text
+        assert "plotly" not in text  # no figure, so four megabytes less to load
+
+
+def test_every_link_of_a_page_is_relative() -> None:
+    text = html(champion_page({"model": "sasrec", "until": None, "created_at": 0}, [], None, alert()))
+    assert not re.findall(r'(?:src|href)="(?:/|https?:)', text)
+    assert "1970-01-01 00:00" in text
+
+
+def test_the_bundle_is_plotly() -> None:
+    assert b"plotly.js v" in plotly_bundle()[:200]

@@ -1,23 +1,19 @@
-"""The pages opened from disk in headless Chromium, without a network, as a reader would."""
+"""Reports opened from disk in headless Chromium, without a network, as a reader would."""
 
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
-from assets.monitoring.assets import dashboard, engagement_drift
-from assets.monitoring.places import front_path, report_path
+from assets.monitoring.assets import engagement_drift
+from assets.monitoring.places import report_path
 from assets.quality.checks import record, validate_table
 from assets.quality.results import page_path, table_path
-from assets.storage import Storage, write_bytes, write_text
+from assets.storage import Storage, write_text
 from tests.assets.quality.toy import change, toy_settings, write_dataset
 from tests.browser import LAPTOP, PHONE, Browsing, chromium_page
 
 pytestmark = pytest.mark.browser
-PIXEL = bytes.fromhex(
-    "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c4890000000d49444154789c6360f8cf500f000401018"
-    "05c1b9b4d0000000049454e44ae426082"
-)
 OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 
@@ -26,14 +22,12 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Storage:
     """Every page of the toy dataset; one table is broken, so that the data quality page has something to show."""
     root = tmp_path_factory.mktemp("pages")
     storage, settings = write_dataset(root), toy_settings(root)
-    write_text(storage.evaluation / "leaderboard.md", "### toy\n\n| model | HR@10 |\n|---|---|\n| sasrec | **0.2** |\n")
-    write_bytes(storage.evaluation / "decay.png", PIXEL)
     change(table_path(storage, "items"), lambda table: table.assign(slice="lukewarm"))
     record(storage, validate_table("items", storage, settings))
     change(table_path(storage, "items"), lambda table: table.assign(slice="head"))
     record(storage, validate_table("users", storage, settings))
     resources = {"storage": storage, "settings": settings}
-    assert dg.materialize([engagement_drift, dashboard], resources=resources).success
+    assert dg.materialize([engagement_drift], resources=resources).success
     return storage
 
 
@@ -72,21 +66,6 @@ def test_data_quality(storage: Storage) -> None:
         assert_clean(browsing)
 
 
-def test_front_page(storage: Storage) -> None:
-    with chromium_page() as browsing:
-        open_page(browsing, front_path(storage))
-        page = browsing.page
-        assert page.inner_text("td strong") == "0.2"
-        assert page.evaluate("document.images[0].naturalWidth") == 1
-        assert_clean(browsing)
-        page.get_by_role("link", name="Data quality").click()
-        assert page.title().startswith("Data quality of toy")
-        open_page(browsing, front_path(storage))
-        page.get_by_role("link", name="window 1").click()
-        page.get_by_text("All pages of toy").click()
-        assert page.inner_text("h1") == "Thaw: toy"
-
-
 CONTRAST = """part => {
   const channel = v => { v /= 255; return v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4; };
   const light = rgb => .2126 * channel(rgb[0]) + .7152 * channel(rgb[1]) + .0722 * channel(rgb[2]);
@@ -107,7 +86,6 @@ def test_contrast_is_enough_to_read(storage: Storage, dark: bool) -> None:
     """Contrast of text to ground is at least 4.5 (WCAG 2.1, level AA)."""
     with chromium_page(dark=dark) as browsing:
         for path, part in (
-            (front_path(storage), "body"),
             (page_path(storage), "body"),
             (report_path(storage, 0), "#thaw"),
         ):

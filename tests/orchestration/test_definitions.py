@@ -10,7 +10,16 @@ from assets.config import load_settings
 from assets.partitions import LANDED
 from assets.training.registry import DEFAULT_ROSTER, MODELS
 from orchestration.definitions import build_definitions
-from orchestration.jobs import FRESHEN, REFRESH_ALL, RETRAIN_QUANTIZER, index_config, left_out, out_of_reach
+from orchestration.jobs import (
+    DRIFT_REPORT,
+    FRESHEN,
+    REFRESH_ALL,
+    REFRESH_DATA,
+    RETRAIN,
+    RETRAIN_QUANTIZER,
+    left_out,
+    out_of_reach,
+)
 
 DBT_KEYS = {
     "staging/stg_interactions",
@@ -44,7 +53,13 @@ OTHER_KEYS = {
     "serving/fresh_item_embeddings",
     "serving/item_index",
     "serving/freshness_report",
+    "champion/quality_over_time",
+    "champion/challenger",
+    "champion/contest",
+    "champion/promotion",
     "monitoring/engagement_drift",
+    "monitoring/partition_drift",
+    "monitoring/evidently_workspace",
     "monitoring/dashboard",
 }
 
@@ -61,8 +76,13 @@ PER_PARTITION = {
     "serving/item_features",
     "serving/fresh_item_embeddings",
     "serving/freshness_report",
+    "champion/quality_over_time",
+    "monitoring/partition_drift",
 }
-"""What the job leaves to the landing sensor."""
+"""What the job leaves to the landing sensor, and what follows that."""
+
+RETRAINING = {"champion/challenger", "champion/contest", "champion/promotion"}
+"""What the job leaves to ``thaw retrain``."""
 
 STUDIES = {
     "studies/sweep",
@@ -100,6 +120,7 @@ def test_every_asset_says_what_it_is(definitions: dg.Definitions) -> None:
         assert node.owners == [keys.OWNER], key
         assert node.kinds, key
         assert node.description, key
+        assert node.code_version, key
 
 
 def test_blocking_checks_stand_on_raw_and_exported_tables(definitions: dg.Definitions) -> None:
@@ -129,7 +150,7 @@ def test_the_job_leaves_out_models_that_are_not_in_the_roster() -> None:
         name for model in MODELS if model != "popularity" for name in (f"training/{model}", f"evaluation/{model}_ranks")
     }
     assert "evaluation/popularity_sampled" not in {"/".join(key) for key in out_of_reach(settings)}
-    assert skipped == of_others | FOR_REPORTS | STUDIES | PER_PARTITION
+    assert skipped == of_others | FOR_REPORTS | STUDIES | PER_PARTITION | RETRAINING
     job = build_definitions(settings).resolve_job_def(REFRESH_ALL)
     selected = {key.to_user_string() for key in job.asset_layer.executable_asset_keys}
     assert "training/popularity" in selected
@@ -156,19 +177,22 @@ def test_the_default_roster_is_the_documented_one() -> None:
     assert (*floors, "two_tower", "sasrec", "ihm_sasrec") == DEFAULT_ROSTER
 
 
-def test_the_daily_schedule_runs_the_job(definitions: dg.Definitions) -> None:
-    schedule = definitions.resolve_schedule_def("daily_refresh")
-    assert (schedule.job_name, schedule.cron_schedule, schedule.execution_timezone) == (REFRESH_ALL, "0 3 * * *", "UTC")
+@pytest.mark.parametrize("job", [REFRESH_DATA, DRIFT_REPORT])
+def test_jobs_of_the_clock_train_nothing(definitions: dg.Definitions, job: str) -> None:
+    made = definitions.resolve_job_def(job).asset_layer.executable_asset_keys
+    assert not {key.path[0] for key in made} & {keys.TRAINING, keys.STUDIES, keys.EVALUATION, keys.SERVING}
+    assert dg.AssetKey(keys.ENGAGEMENT_DRIFT) in made
 
 
-def test_the_quantizer_is_trained_anew_every_night(definitions: dg.Definitions) -> None:
-    schedule = definitions.resolve_schedule_def("daily_quantizer")
-    expected = (RETRAIN_QUANTIZER, "30 3 * * *", "UTC")
-    assert (schedule.job_name, schedule.cron_schedule, schedule.execution_timezone) == expected
-    assert schedule.default_status is dg.DefaultScheduleStatus.STOPPED
-    with dg.DagsterInstance.ephemeral() as instance:
-        tick = schedule.evaluate_tick(dg.build_schedule_context(instance))
-    assert tick.run_requests[0].run_config == index_config(build=False, retrain=True)
+def test_the_data_job_goes_from_raw_tables_to_pages(definitions: dg.Definitions) -> None:
+    made = {key.to_user_string() for key in definitions.resolve_job_def(REFRESH_DATA).asset_layer.executable_asset_keys}
+    assert DBT_KEYS | {"ingestion/users", "transforms/tables", "quality/data_docs", "monitoring/dashboard"} <= made
+
+
+def test_the_retrain_job_makes_challenger_contest_and_promotion(definitions: dg.Definitions) -> None:
+    job = definitions.resolve_job_def(RETRAIN)
+    assert {key.to_user_string() for key in job.asset_layer.executable_asset_keys} == RETRAINING
+    assert job.tags["thaw/weight"] == "heavy"
 
 
 def test_the_freshness_path_is_partitioned_and_in_its_order(definitions: dg.Definitions) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -29,7 +30,7 @@ from orchestration.runner import run_graph
 from orchestration.sensors import look
 from tests.assets.evaluation.toy import toy_rows, toy_settings
 from tests.browser import chromium_page, chromium_path
-from tests.orchestration.test_ui_in_browser import HOST, PAGE_MS, free_port, stop, wait_until_up
+from tests.orchestration.test_ui_in_browser import HOST, PAGE_MS, free_port, wait_until_up
 from tests.support import interactions_frame, write_tables
 
 MODEL = "ihm_sasrec"
@@ -318,3 +319,16 @@ def test_the_ui_shows_the_partition_and_what_it_waited_for(
             assert browsing.blocked == []
     finally:
         stop(server)
+
+
+def stop(server: subprocess.Popen[bytes]) -> None:
+    """End a web server and the code server it started."""
+    for chosen in (signal.SIGINT, signal.SIGKILL):
+        try:
+            os.killpg(server.pid, chosen)
+        except ProcessLookupError:
+            break
+        try:
+            server.wait(15)
+        except subprocess.TimeoutExpired:
+            continue

@@ -31,6 +31,7 @@ from assets.serving.live.generation import (
 )
 from assets.serving.live.ledger import LedgerEntry
 from assets.serving.live.maintain import day_of, maintain_index
+from assets.serving.live.material import Material, of_run
 from assets.serving.live.model import LiveModel
 from assets.serving.live.refresh import available_at, refresh_embeddings
 from assets.serving.live.removal import reconcile
@@ -40,9 +41,13 @@ from assets.serving.store.meta import EPOCH, GENERATION, SEQ, SNAPSHOT, WATERMAR
 from assets.serving.store.records import PENDING, new_items, pack, unpack
 from assets.storage import Storage, locked
 from assets.stream import DatasetTables
-from assets.training.checkpoints import CheckpointError, checkpoint_digest, read_manifest, tables_version
+from assets.training.checkpoints import CheckpointError, checkpoint_digest
 
 REPLAY: Final = "replay.json"
+
+
+class RecallError(RuntimeError):
+    """An index finds too little of what exact search finds; the message says how much was wanted."""
 
 
 def silent(line: str) -> None:
@@ -54,14 +59,21 @@ def needs_build(storage: Storage, manifest: Mapping[str, Any]) -> str | None:
     generation = current(storage)
     if generation is None:
         return "there is no generation yet"
+    if reason := unfit(storage, generation):
+        return reason
+    record = generation.record()
+    if record.checkpoint != checkpoint_digest(manifest):
+        return f"generation {generation.name} serves another checkpoint, of {record.model}"
+    return None
+
+
+def unfit(storage: Storage, generation: Generation) -> str | None:
+    """Why ``generation`` cannot serve, whatever its checkpoint; ``None`` where it can."""
     if not generation.complete:
         return f"generation {generation.name} is incomplete"
     if outdated := generation.outdated():
         return f"generation {generation.name} has {outdated}"
-    record = generation.record()
-    if record.checkpoint != checkpoint_digest(manifest):
-        return f"generation {generation.name} serves another checkpoint, of {record.model}"
-    if record.until is not None and not (storage.live / REPLAY).exists():
+    if generation.record().until is not None and not (storage.live / REPLAY).exists():
         return f"generation {generation.name} was made for a replay, which is over"
     return None
 
@@ -78,8 +90,8 @@ def renew(
 ) -> Generation:
     """Build a generation and let it serve: :func:`build_generation`, then :func:`promote`."""
     with locked(build_lock(storage)):
-        generation = _build(storage, settings, tables, model_name, seed, now, until, progress)
-        _promote(storage, settings, generation, now, progress)
+        generation = build_from(storage, settings, of_run(storage, tables, model_name, seed, until), now, progress)
+        let_serve(storage, settings, generation, now, progress)
     return generation
 
 
@@ -106,7 +118,7 @@ def build_generation(
         ValueError: when there is no engagement.
     """
     with locked(build_lock(storage)):
-        return _build(storage, settings, tables, model_name, seed, now, until, progress)
+        return build_from(storage, settings, of_run(storage, tables, model_name, seed, until), now, progress)
 
 
 def promote(
@@ -118,52 +130,35 @@ def promote(
         GenerationError: when its build has not come to the end.
     """
     with locked(build_lock(storage)):
-        _promote(storage, settings, generation, now, progress)
+        let_serve(storage, settings, generation, now, progress)
 
 
-def _build(
-    storage: Storage,
-    settings: Settings,
-    tables: DatasetTables,
-    model_name: str,
-    seed: int,
-    now: int,
-    until: np.datetime64 | None,
-    progress: Progress,
-) -> Generation:
+def build_from(storage: Storage, settings: Settings, material: Material, now: int, progress: Progress) -> Generation:
+    """Build a generation of ``material``, aside; the caller holds the build lock."""
     for name in remove_half_built(storage):
         progress(f"removed generation {name}, which a killed build left")
-    manifest = _servable_manifest(storage, model_name, seed)
-    generation = new_generation(storage, now, checkpoint_digest(manifest))
+    manifest = material.manifest
+    generation = new_generation(storage, now, material.digest)
     record = GenerationRecord(
-        model=model_name,
-        seed=seed,
-        checkpoint=checkpoint_digest(manifest),
+        model=manifest["model"],
+        seed=manifest["seed"],
+        checkpoint=material.digest,
         tables=manifest["data_version"],
-        until=None if until is None else int(until.astype("datetime64[us]").astype(np.int64)),
+        until=material.until,
         engagement=settings.engagement,
         created_at=now,
         format=FORMAT,
+        origin=material.origin,
     )
-    shutil.copytree(storage.checkpoint(model_name, seed), generation.checkpoint)
+    shutil.copytree(material.folder, generation.checkpoint)
     model = LiveModel.load(generation.checkpoint)
     if model.digest != record.checkpoint:
-        raise CheckpointError(f"the checkpoint of {model_name} was replaced while it was copied: build again")
-    write_base(generation, tables, until, read_removed(storage))
+        raise CheckpointError(f"the checkpoint of {record.model} was replaced while it was copied: build again")
+    write_base(generation, material.tables, material.base_until, read_removed(storage))
     with generation.open_store() as store:
         _fill(OpenGeneration(storage, store, model, generation, record), settings, now, progress)
     generation.write_record(record)
     return generation
-
-
-def _servable_manifest(storage: Storage, model_name: str, seed: int) -> dict[str, Any]:
-    manifest = read_manifest(storage, model_name, seed)
-    if manifest["data_version"] != (version := tables_version(storage)):
-        raise CheckpointError(
-            f"{storage.checkpoint(model_name, seed)} was trained on tables {manifest['data_version'][:12]}, the tables"
-            f" are now {version[:12]}: materialize training/{model_name} again"
-        )
-    return manifest
 
 
 def _fill(opened: OpenGeneration, settings: Settings, now: int, progress: Progress) -> None:
@@ -179,13 +174,30 @@ def _fill(opened: OpenGeneration, settings: Settings, now: int, progress: Progre
     progress(f"{maintained.items:,} items indexed")
 
 
-def _promote(storage: Storage, settings: Settings, generation: Generation, now: int, progress: Progress) -> None:
+def let_serve(
+    storage: Storage,
+    settings: Settings,
+    generation: Generation,
+    now: int,
+    progress: Progress,
+    minimum_recall: float = 0.0,
+) -> None:
+    """Bring ``generation`` up to date and let it serve; the caller holds the build lock.
+
+    Raises:
+        RecallError: when its index finds less than ``minimum_recall``; what serves serves on.
+    """
     with locked(writer_lock(storage)), open_generation(storage, generation) as opened:
         _continue_numbers(storage, opened)
         reconcile(opened, settings, now)
         missed = _apply_landed(opened, now)
         _refresh(opened, settings, now)
-        maintain_index(opened, settings, now)  # the day may have moved on since the build
+        maintained = maintain_index(opened, settings, now)  # the day may have moved on since the build
+        if maintained.recall < minimum_recall:
+            raise RecallError(
+                f"generation {generation.name}: recall@10 of its index is {maintained.recall:.4f}, wanted"
+                f" {minimum_recall} (index.minimum_recall): what serves serves on"
+            )
         switch_to(storage, generation)
     progress(f"{len(missed):,} batches landed meanwhile; generation {generation.name} serves")
     remove_outdated(storage)

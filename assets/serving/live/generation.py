@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from assets.config import EngagementRule, StrictModel
 from assets.serving.store.interface import KeyValueStore
@@ -34,6 +34,9 @@ FORMAT: Final = 2
 
 CURRENT: Final = "current.json"
 RECORD: Final = "generation.json"
+Origin = Literal["run", "contest"]
+"""What made a generation's checkpoint: the training assets, or a challenger that won against the champion."""
+
 REBUILD: Final = "materialize serving/item_index, which `thaw run` does, to build a generation anew"
 
 
@@ -53,10 +56,11 @@ class GenerationRecord(StrictModel):
         seed: of its training.
         checkpoint: digest of the checkpoint's manifest.
         tables: version of the tables that the checkpoint was trained on and the base was taken from.
-        until: the base holds engagements before this instant (microseconds, event clock); ``None``: all.
+        until: what landed is a replay from this instant on (microseconds, event clock); ``None``: it is no replay.
         engagement: which rows of a landed batch count.
         created_at: wall clock, microseconds.
         format: of the folder.
+        origin: where the checkpoint is from.
     """
 
     model: str
@@ -67,6 +71,7 @@ class GenerationRecord(StrictModel):
     engagement: EngagementRule
     created_at: int
     format: int = FORMAT
+    origin: Origin = "run"
 
 
 @dataclass(frozen=True)
@@ -174,6 +179,12 @@ def generations(storage: Storage) -> list[Generation]:
 def current(storage: Storage) -> Generation | None:
     """The generation that serves, if any."""
     name = _pointers(storage).get("generation")
+    return None if name is None else _named(storage, name)
+
+
+def previous(storage: Storage) -> Generation | None:
+    """The generation that served before the current one, if any; it is kept."""
+    name = _pointers(storage).get("previous")
     return None if name is None else _named(storage, name)
 
 

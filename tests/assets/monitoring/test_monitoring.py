@@ -1,18 +1,15 @@
-"""Drift reports per window and the front page, by materializing them."""
+"""Drift reports per window, by materializing them."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
 import pandas as pd
 import pytest
 
-from assets import keys
 from assets.config import Settings
-from assets.monitoring.assets import dashboard, engagement_drift
+from assets.monitoring.assets import engagement_drift
 from assets.monitoring.drift import MOST_REPORTS, reported_windows, score_board, summary_table
-from assets.monitoring.front import collect
-from assets.monitoring.places import front_path, report_path, summary_path
+from assets.monitoring.places import report_path, summary_path
 from assets.storage import Storage, write_parquet, write_text
 from tests.assets.quality.toy import toy_settings, write_dataset
 
@@ -105,29 +102,3 @@ def test_score_board_by_hand() -> None:
     lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in score_board(summary).splitlines()]
     assert lines[0] == ["column", "window 0", "window 1"]
     assert lines[2:] == [["value", "0.050", "**0.300**"], ["hour", "**0.200**", "0.010"]]
-
-
-def test_front_page_links_what_there_is(storage: Storage, settings: Settings, drift: dg.AssetMaterialization) -> None:
-    before = collect(storage, datetime(2024, 5, 1, 10, tzinfo=UTC))
-    assert (before.board, before.figure, list(before.links)) == (None, None, [])
-    write_text(storage.evaluation / "leaderboard.md", "### toy\n\n| model |\n|---|\n| sasrec |\n")
-    write_text(storage.evaluation / "decay.png", "figure")
-    for name in ("decay_relative.png", "decay.md", "comparisons.md"):
-        write_text(storage.evaluation / name, "there")
-    write_text(storage.quality / "index.html", "docs")
-    event = materialize(dashboard, storage, settings)
-    page = front_path(storage).read_text(encoding="utf-8")
-    evaluation = ("decay.png", "decay_relative.png", "decay.md", "comparisons.md", "leaderboard.md")
-    links = ["drift/window-0.html", "drift/window-1.html", "../quality/index.html"]
-    for link in (*links, *(f"../evaluation/{name}" for name in evaluation)):
-        assert f'href="{link}"' in page
-        assert (front_path(storage).parent / link).exists()
-    assert "sasrec" in page
-    assert event.metadata["drift_reports"].value == 2
-    assert event.metadata["leaderboard"].value
-
-
-def test_the_front_page_comes_after_what_it_shows() -> None:
-    deps = dashboard.asset_deps[dg.AssetKey(keys.DASHBOARD)]
-    shown = (keys.ENGAGEMENT_DRIFT, keys.DATA_DOCS, keys.DECAY, keys.COMPARISONS, keys.LEADERBOARD)
-    assert deps == {dg.AssetKey(key) for key in shown}

@@ -1,0 +1,1 @@
+"""Evidently's workspace: a snapshot per evaluation window and per landed partition."""

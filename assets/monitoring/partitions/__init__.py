@@ -1,0 +1,1 @@
+"""Drift of landed partitions against what the champion learned from."""
