@@ -77,6 +77,7 @@ bench: setup ## measure speed and memory
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/freshness.py
 	$(BIN)/python benchmarks/live_index.py
+	$(BIN)/python -m benchmarks.drift
 
 bench-ats: setup ## measure action-to-serving latency of a replay through Dagster and without it (about 15 minutes)
 	$(BIN)/python benchmarks/ats.py

@@ -71,7 +71,8 @@ style="color: var(--c{{ style.slot % palette }})"></span>{{ line }}</button></li
 </div>
 <details><summary>Numbers of this figure</summary>{{ cells(numbers(figure)) }}</details>
 </figure>{% endfor %}
-{% for table in section.tables %}{{ cells(table) }}{% endfor %}
+{% for table in section.tables %}{% if table.folded %}<details><summary>{{ table.caption }}</summary>{{ cells(table) }}
+</details>{% else %}{{ cells(table) }}{% endif %}{% endfor %}
 {% if section.notes %}<ul class="quiet">{% for note in section.notes %}<li>{{ note }}</li>{% endfor %}</ul>{% endif %}
 {% if section.links %}<ul>{% for link in section.links %}<li><a href="{{ link.href }}">{{ link.title }}</a>: \
 {{ link.about }}</li>{% endfor %}</ul>{% endif %}

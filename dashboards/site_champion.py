@@ -1,10 +1,12 @@
 """The champion's page: what serves, how it came to, the latest contest, and the evidence behind the decay alert."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import pandas as pd
 
+from assets.schema import CaseSlice
 from dashboards.site_parts import Cell, Page, Section, State, Table, instant, missing, number, with_interval
 
 FILE = "champion.html"
@@ -18,6 +20,8 @@ KINDS: Final = {
 }
 STATES: Final = {"won": State.GOOD, "rollback": State.WARN}
 SIDES: Final = ("reference", "recent")
+HEADLINES: Final = ("hr", "ndcg")
+SLICES: Final = tuple(map(str, (CaseSlice.OVERALL, CaseSlice.HEAD, CaseSlice.TAIL, CaseSlice.COLD)))
 ENDS: Final = ("value", "ci_low", "ci_high")
 
 
@@ -71,15 +75,26 @@ def _contest(contest: Mapping[str, Any] | None) -> Section:
     if contest is None:
         return missing("Latest contest", "thaw retrain trains a challenger and holds one.")
     plain = {name: value for name, value in contest.items() if name not in {"metrics", "field", "reason"}}
-    tables = [_metrics(contest["metrics"])] if contest.get("metrics") else []
+    tables = _metrics(contest["metrics"]) if contest.get("metrics") else []
+    tables.append(replace(account("The account of the contest", plain), folded=True))
     words = f"{contest.get('verdict', '')}: {contest.get('reason', '')}"
-    return Section("Latest contest", text=[words], tables=[*tables, account("The account of the contest", plain)])
+    return Section("Latest contest", text=[words], tables=tables)
 
 
-def _metrics(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """Contenders beside each other, a row per slice and metric."""
+def _metrics(rows: Sequence[Mapping[str, Any]]) -> list[Table]:
+    """Contenders beside each other, a row per slice and metric: what the contest is about, then, folded, the rest."""
     frame = pd.DataFrame(list(rows))
+    headline = frame["metric"].isin(HEADLINES) & frame["slice"].isin(SLICES)
+    parts = {"On the newest window, with 95 % intervals": frame[headline], "Every slice and metric": frame[~headline]}
     names = list(dict.fromkeys(frame["contender"]))
+    return [
+        replace(_beside(caption, part, names), folded=place > 0)
+        for place, (caption, part) in enumerate(parts.items())
+        if len(part)
+    ]
+
+
+def _beside(caption: str, frame: pd.DataFrame, names: Sequence[str]) -> Table:
     lines = []
     for (part, metric, k), group in frame.groupby(["slice", "metric", "k"], sort=False):
         of = {row["contender"]: row for row in group.to_dict("records")}
@@ -87,7 +102,7 @@ def _metrics(rows: Sequence[Mapping[str, Any]]) -> Table:
         title = f"{part}, {metric}@{k}" if k else f"{part}, {metric}"
         lines.append([Cell(title), *map(Cell, values), Cell(number(int(group["n"].max())))])
     columns = ["slice, metric", *names, "cases"]
-    return Table("On the newest window, with 95 % intervals", columns, lines, frozenset(columns[1:]))
+    return Table(caption, columns, lines, frozenset(columns[1:]))
 
 
 def _record(record: Sequence[Mapping[str, Any]]) -> Section:

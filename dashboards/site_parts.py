@@ -44,12 +44,16 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True)
 class Table:
-    """A table with a caption. The first column heads its rows; the columns ``numbers`` are aligned to the right."""
+    """A table with a caption. The first column heads its rows; the columns ``numbers`` are aligned to the right.
+
+    One that is ``folded`` is shown on request.
+    """
 
     caption: str
     columns: Sequence[str]
     rows: Sequence[Sequence[Cell]]
     numbers: frozenset[str] = frozenset()
+    folded: bool = False
 
 
 class LineStyle(NamedTuple):

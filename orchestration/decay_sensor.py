@@ -172,7 +172,8 @@ def number(value: float | None) -> str:
 
 def alert_message(alert: Judgement, dataset: str) -> Message:
     """What people are told of an alert."""
-    return Message("alert", dataset, f"{dataset}: quality alert for the model that serves", alert["reason"], dict(alert))
+    title = f"{dataset}: quality alert for the model that serves"
+    return Message("alert", dataset, title, alert["reason"], dict(alert))
 
 
 def tell_record(seen: Seen, settings: Settings, log: logging.Logger) -> Seen:

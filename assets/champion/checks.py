@@ -6,7 +6,6 @@ from assets import keys
 from assets.config import Settings
 from assets.storage import Storage
 
-CASES_COMPARED = 500
 NOBODY = "nobody was ranked"
 
 
@@ -49,16 +48,16 @@ def contest_sees_no_future(
 ) -> dg.AssetCheckResult:
     from assets.champion.contest import latest_contest
     from assets.champion.grounds import grounds_of
-    from assets.champion.sound import future_reports
+    from assets.champion.sound import CASES_COMPARED, changed_ranks, future_reports
 
     if not latest_contest(storage)["cases"]:
         return dg.AssetCheckResult(passed=True, description=NOBODY)
     reports = future_reports(storage, grounds_of(storage, settings), settings, CASES_COMPARED)
-    changed = {name: report.changed for name, report in reports.items() if report.changed}
+    changed = changed_ranks(reports)
     return dg.AssetCheckResult(
         passed=not changed,
         severity=dg.AssetCheckSeverity.ERROR,
-        description="; ".join(f"{count} ranks of the {name} change" for name, count in changed.items()) or None,
+        description="; ".join(changed) or None,
         metadata={
             f"{name} {what}": value
             for name, report in reports.items()

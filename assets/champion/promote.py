@@ -18,6 +18,7 @@ from assets.champion.files import challengers_folder
 from assets.champion.grounds import ContestError
 from assets.champion.history import read_served, tables_at
 from assets.champion.record import RecordEntry, append, decided, event_clock, note_serving
+from assets.champion.sound import unsound
 from assets.config import Settings
 from assets.serving.live.build import REPLAY, unfit
 from assets.serving.live.generation import (
@@ -59,7 +60,8 @@ def act_on_contest(storage: Storage, settings: Settings, now: int, progress: Tol
         now: wall clock, microseconds.
 
     Raises:
-        ContestError: when there is no contest, its champion serves no longer, or its challenger is not there any more.
+        ContestError: when there is no contest, its champion serves no longer, its challenger is gone, or it was not
+            fair (:mod:`.sound`).
         NoIndexError: when nothing serves.
     """
     account = latest_contest(storage)
@@ -85,6 +87,10 @@ def _decide(storage: Storage, settings: Settings, account: dict[str, Any], now: 
         )
     if not account["promoted"]:
         return _record(storage, "lost", champion, now, account["name"], evidence)
+    _checked_folder(storage, account)
+    # The checks stop this step within their own run; whoever runs it alone is stopped here.
+    if problems := unsound(storage, settings, account):
+        raise ContestError(f"contest {account['name']} was not fair, nobody is promoted: {'; '.join(problems)}")
     try:
         _switch(storage, settings, champion, account, now, progress)
     except RecallError as error:

@@ -6,7 +6,8 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from assets.champion.grounds import CHAMPION, CONTENDERS, PROTOCOL, Grounds, drawn, folders
+from assets.champion.files import contest_ranks_path
+from assets.champion.grounds import CHAMPION, CONTENDERS, PROTOCOL, Grounds, drawn, folders, grounds_of
 from assets.champion.history import cases_between
 from assets.config import Settings
 from assets.evaluation.protocol import build_cases
@@ -14,11 +15,25 @@ from assets.evaluation.run import fallback
 from assets.evaluation.slices import CASE_KEY, check_same_cases
 from assets.evaluation.soundness import FutureReport, future_report
 from assets.schema import Columns
-from assets.storage import Storage
+from assets.storage import Storage, read_parquet
 from assets.training.checkpoints import load_net, read_manifest_in, recommender_in
+
+CASES_COMPARED: Final = 500
+"""Whose ranks are compared with and without their future, at most."""
 
 SHOWN: Final = 5
 """Ids named in a message, at most."""
+
+
+def unsound(storage: Storage, settings: Settings, account: dict[str, Any]) -> list[str]:
+    """Everything that speaks against acting on the contest of ``account``; nothing where it was fair."""
+    grounds = grounds_of(storage, settings)
+    reports = future_reports(storage, grounds, settings, CASES_COMPARED)
+    return [
+        *knows_of_the_window(storage, grounds),
+        *unlike_cases(read_parquet(contest_ranks_path(storage, account["name"])), account),
+        *changed_ranks(reports),
+    ]
 
 
 def knows_of_the_window(storage: Storage, grounds: Grounds) -> list[str]:
@@ -77,3 +92,8 @@ def future_reports(storage: Storage, grounds: Grounds, settings: Settings, cases
         name: future_report(partial(recommender_in, path), floor, held, tables, [PROTOCOL], cases)
         for name, path in folders(storage, grounds).items()
     }
+
+
+def changed_ranks(reports: dict[str, FutureReport]) -> list[str]:
+    """Contenders whose ranks depend on what came after."""
+    return [f"{report.changed} ranks of the {name} change" for name, report in reports.items() if report.changed]

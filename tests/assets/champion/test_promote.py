@@ -143,6 +143,17 @@ def test_a_challenger_that_was_trained_again_or_is_gone_is_not_promoted(
     assert require_current(challenged.storage) == before
 
 
+def test_an_unfair_contest_promotes_nobody_though_its_checks_did_not_run(
+    challenged: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held(challenged, monkeypatch)
+    before = require_current(challenged.storage)
+    monkeypatch.setattr("assets.champion.sound.knows_of_the_window", lambda *_: ["1 user ids were first seen in it"])
+    with pytest.raises(ContestError, match="was not fair, nobody is promoted: 1 user ids were first seen in it"):
+        act(challenged)
+    assert require_current(challenged.storage) == before
+
+
 def test_a_winner_whose_index_finds_too_little_does_not_serve(
     challenged: Live, monkeypatch: pytest.MonkeyPatch
 ) -> None:
