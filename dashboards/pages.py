@@ -33,7 +33,8 @@ PAGE: Final = """{% extends "frame" %}
 <tbody>{% for row in table.rows %}
 <tr>{% for cell in row %}{% set tag = "th" if loop.first else "td" %}<{{ tag }}{% if loop.first %} scope="row"\
 {% endif %}{% if table.columns[loop.index0] in table.numbers %} class="number"{% elif loop.first %} class="instant"\
-{% elif cell.state %} class="status {{ classes[cell.state] }}"{% endif %}>\
+{% elif cell.state %} class="status {{ classes[cell.state] }}"\
+{% elif cell.text | length > 60 %} class="roomy"{% endif %}>\
 {% if cell.href %}<a href="{{ cell.href }}">{{ cell.text }}</a>{% elif cell.strong %}<strong>{{ cell.text }}</strong>\
 {% else %}{{ cell.text }}{% endif %}</{{ tag }}>{% endfor %}</tr>{% endfor %}
 </tbody></table></div>

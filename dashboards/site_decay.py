@@ -67,12 +67,15 @@ def _partitions(quality: pd.DataFrame, marks: Sequence[tuple[Any, str]]) -> Sect
     frame = frame.drop_duplicates(["line", "x", "slice", "metric", "k"], keep="last")
     lines = styles(list(dict.fromkeys(frame.loc[champion, "line"])), ["floor"])
     summary = f"Champion and floor on {quality['partition'].nunique()} landed partitions. "
-    figures = _figures(frame, lines, "partitions", summary, "start of the partition", True, marks)
-    text = [
-        "Each champion's frozen weights on what landed after its cutoff, beside the floor (dashed). Dotted uprights"
-    ]
-    text[0] += " are changes of what serves."
-    return Section("Landed partitions", text=text, figures=figures)
+    # A replay puts the event clock back: what was decided before it stands behind the last partition.
+    ends_at = pd.to_datetime(quality["ends_at"]).max()
+    inside = [mark for mark in marks if frame["x"].min() <= pd.Timestamp(mark[0]) <= ends_at]
+    figures = _figures(frame, lines, "partitions", summary, "start of the partition", True, inside)
+    text = (
+        "Each champion's frozen weights on what landed after its cutoff, beside the floor (dashed). Dotted uprights are"
+        " changes of what serves."
+    )
+    return Section("Landed partitions", text=[text], figures=figures)
 
 
 def _figures(

@@ -233,6 +233,56 @@ def test_bars_marks_and_bounds() -> None:
     assert marked["layout"]["shapes"][0]["x0"] == "2024-01-02 00:00"
 
 
+def test_what_was_decided_before_a_replay_does_not_stretch_its_days() -> None:
+    quality = pd.DataFrame(
+        {
+            "checkpoint": "0123456789ab",
+            "model": "sasrec",
+            "contender": ["champion", "champion"],
+            "partition": ["2024-01-01", "2024-01-02"],
+            "starts_at": pd.to_datetime(["2024-01-01", "2024-01-02"]),
+            "ends_at": pd.to_datetime(["2024-01-02", "2024-01-03"]),
+            "slice": "overall",
+            "metric": "hr",
+            "k": 10,
+            "value": 0.5,
+            "ci_low": 0.4,
+            "ci_high": 0.6,
+            "n": 7,
+        }
+    )
+    marks = [(np.datetime64(day), "won") for day in ("2023-12-31", "2024-01-02T12", "2024-03-01")]
+    page = site_decay.decay_page(None, {}, (), quality, marks, ())
+    drawn = page.sections[1].figures[0]
+    assert [str(at) for at, _ in drawn.marks] == ["2024-01-02T12"]
+
+
+def test_of_a_contest_the_headline_is_shown_and_the_rest_folded() -> None:
+    rows = [
+        {
+            "contender": name,
+            "slice": part,
+            "metric": metric,
+            "k": 10,
+            "value": 0.1,
+            "ci_low": 0.0,
+            "ci_high": 0.2,
+            "n": 9,
+        }
+        for name in ("champion", "challenger")
+        for part, metric in (("overall", "hr"), ("overall", "coverage"), ("seen_0", "hr"))
+    ]
+    contest = {"name": "c", "verdict": "challenger wins", "reason": "it is better", "metrics": rows}
+    tables = champion_page(None, [], contest, None).sections[2].tables
+    assert [[row[0].text for row in table.rows] for table in tables[:2]] == [
+        ["overall, hr@10"],
+        ["overall, coverage@10", "seen_0, hr@10"],
+    ]
+    assert [table.folded for table in tables] == [False, True, True]
+    text = html(champion_page(None, [], contest, None))
+    assert text.index("<summary>Every slice and metric") < text.index("seen_0, hr@10")
+
+
 def test_what_is_written_into_a_page_cannot_leave_its_place() -> None:
     evil = "</script><script>alert(1)</script>"
     frame = figure().frame.assign(line=evil)
