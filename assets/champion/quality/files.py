@@ -8,6 +8,7 @@
 A partition's ranks are written after its rows in the tables: where they lie, the rest is there too.
 """
 
+import shutil
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -108,6 +109,19 @@ def ranks_path(storage: Storage, checkpoint: str, partition: str) -> Path:
 def ranked_partitions(storage: Storage, checkpoint: str) -> list[str]:
     """Partitions that a champion was measured on, in time order."""
     return sorted(path.stem for path in ranks_folder(storage, checkpoint).glob("*.parquet") if is_partition(path.stem))
+
+
+def prune_ranks(storage: Storage, kept: Collection[str]) -> list[str]:
+    """Remove the ranks of all checkpoints but ``kept``, which name users; returns the folders' names.
+
+    Their rows in the tables stay. A champion that comes back is measured anew on the days that the alert compares.
+    """
+    names = {checkpoint[:SHORT] for checkpoint in kept}
+    folder = storage.champion / "ranks"
+    gone = [path for path in sorted(folder.iterdir()) if path.name not in names] if folder.is_dir() else []
+    for path in gone:
+        shutil.rmtree(path)
+    return [path.name for path in gone]
 
 
 def write_ranks(storage: Storage, ranks: pd.DataFrame, account: RanksAccount) -> Path:

@@ -22,7 +22,8 @@ from assets.champion.quality.spans import Span, Windows, rows_of, span_of, spans
 from assets.config import Settings
 from assets.evaluation.slices import COVERAGE, HIT_RATE, MRR, NDCG, PERPLEXITY, TRAIN_FREQUENCY, metrics_frame
 from assets.schema import ALL_WINDOWS, Columns
-from assets.serving.live.generation import open_generation
+from assets.serving.live.build import unfit
+from assets.serving.live.generation import generations, open_generation
 from assets.storage import Storage
 
 METRICS: Final = (HIT_RATE, NDCG, MRR, PERPLEXITY, COVERAGE, TRAIN_FREQUENCY)
@@ -95,6 +96,7 @@ def measure_partitions(
         _write(storage, contest, some, measured)
         parts += [_without_ranks(part) for part in measured]
         progress(f"{len(parts):,} of {len(ordered):,} partitions measured")
+    files.prune_ranks(storage, [one.record().checkpoint for one in generations(storage) if unfit(storage, one) is None])
     done.accounts = [part.account for part in parts]
     done.quality, done.predictions, done.embeddings = _frames(contest, parts)
     done.seconds = time.perf_counter() - started

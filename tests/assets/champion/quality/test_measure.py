@@ -272,3 +272,16 @@ class Doubled:
 
     def user_vectors(self, queries, items):
         return self.inner.user_vectors(queries, items / 2)
+
+
+def test_ranks_of_champions_that_cannot_come_back_are_removed(live: Live) -> None:
+    measure_partitions(landed(live).storage, live.settings, [LANDED])
+    former = checkpoint_of(live)
+    stray = live.storage.champion / "ranks" / "0123456789ab" / f"{LANDED}.parquet"
+    stray.parent.mkdir()
+    stray.touch()
+    renew(live.storage, live.settings, live.tables, "decayed_popularity", 0, NOW + 10)
+    measured = measure_partitions(live.storage, live.settings, [LANDED])
+    folders = {path.name for path in (live.storage.champion / "ranks").iterdir()}
+    assert folders == {former[: files.SHORT], measured.checkpoint[: files.SHORT]}  # the former one may come back
+    assert set(files.read_table(live.storage, "quality")["checkpoint"]) == folders
