@@ -39,8 +39,11 @@ class Checksum:
             return hashlib.file_digest(handle, self.algorithm).hexdigest() == self.value
 
 
-def download(url: str, target: Path, checksum: Checksum, pause_seconds: float = PAUSE_SECONDS) -> Path:
+def download(url: str, target: Path, checksum: Checksum | None, pause_seconds: float = PAUSE_SECONDS) -> Path:
     """Download ``url`` to ``target``, going on from an earlier part, with a progress bar.
+
+    Args:
+        checksum: ``None`` where the source publishes none: then only a transfer that broke off is noticed.
 
     Raises:
         DownloadError: when the address cannot be reached, answers with an error, breaks off ``ATTEMPTS`` times, or
@@ -50,6 +53,8 @@ def download(url: str, target: Path, checksum: Checksum, pause_seconds: float = 
     part = target.with_name(f"{target.name}.part")
     resumed = part.exists()
     _fetch(url, part, pause_seconds)
+    if checksum is None:
+        return part.replace(target)
     if not checksum.matches(part) and resumed:
         # The old part may be of another version of the file: once more from the start.
         part.unlink()

@@ -1,14 +1,21 @@
 """Where a dataset's files come from: generated, the user's own folder, or a published source with a local cache."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from assets.ingestion.archive import extract_member
 from assets.ingestion.download import Checksum, DownloadError, download
 from assets.ingestion.errors import IngestionError
-from assets.storage import file_digest
+from assets.storage import file_digest, write_json
+
+MOST_BYTES: Final = 8 << 30
+"""Of a file unpacked from an archive whose size nobody published."""
+
+NOTE: Final = "downloaded.json"
+"""In a cache: SHA-256 of every file, as it was when it came."""
 
 
 @dataclass(frozen=True)
@@ -69,20 +76,24 @@ class OwnFiles:
 
 @dataclass(frozen=True)
 class SourceFile:
-    """One file as published: its SHA-256, size in bytes, and the archive member it comes from, if any."""
+    """One file as published: its SHA-256 and size in bytes, where known, and the archive member it comes from, if any.
+
+    A file whose digest is not known is held to its archive's checksum when it is unpacked, and from then on to the
+    digest that it had.
+    """
 
     name: str
-    sha256: str
-    size: int
+    sha256: str | None = None
+    size: int | None = None
     member: str | None = None
 
 
 @dataclass(frozen=True)
 class Remote:
-    """An address with the digest of what it serves: one file of a dataset, or a ZIP archive with several."""
+    """An address with the digest of what it serves, if one is published: one file, or a ZIP archive with several."""
 
     url: str
-    checksum: Checksum
+    checksum: Checksum | None
     files: tuple[SourceFile, ...]
 
 
@@ -102,7 +113,7 @@ class Published:
             return self._local_copy(local)
         try:
             for remote in self.remotes:
-                if not all(_is_published(cache / file.name, file) for file in remote.files):
+                if not all(_is_published(cache, file) for file in remote.files):
                     _fetch(remote, cache)
         except DownloadError as error:
             raise IngestionError(
@@ -110,7 +121,7 @@ class Published:
                 f"the network and run again, or put {', '.join(file.name for file in self.files)} into "
                 f"{local or f'<folder>/{name}'} and set THAW_DATA_DIR to {data_dir or '<folder>'}"
             ) from error
-        return Located(cache, "download", {file.name: file.sha256 for file in self.files})
+        return Located(cache, "download", {file.name: _expected(cache, file) or "" for file in self.files})
 
     def _local_copy(self, folder: Path) -> Located:
         if missing := [file.name for file in self.files if not (folder / file.name).is_file()]:
@@ -119,24 +130,41 @@ class Published:
                 f"download them from {', '.join(remote.url for remote in self.remotes)}"
             )
         digests = {file.name: file_digest(folder / file.name) for file in self.files}
-        differing = [file.name for file in self.files if digests[file.name] != file.sha256]
+        differing = [file.name for file in self.files if file.sha256 not in {None, digests[file.name]}]
         warnings = tuple(f"{one}: differs from the published file (SHA-256)" for one in differing)
         return Located(folder, "local copy", digests, warnings)
 
 
 def _fetch(remote: Remote, cache: Path) -> None:
-    """Fill ``cache`` with the files of one address, each verified."""
+    """Fill ``cache`` with the files of one address, each verified as far as its source lets it be."""
     target = cache / remote.url.rsplit("/", 1)[-1]
     download(remote.url, target, remote.checksum)
+    noted = _noted(cache)
     for file in remote.files:
         if file.member is not None:
-            extract_member(target, file.member, cache / file.name, file.size)
-        if not _is_published(cache / file.name, file):
+            extract_member(target, file.member, cache / file.name, file.size or MOST_BYTES)
+        noted[file.name] = file_digest(cache / file.name)
+        if file.sha256 not in {None, noted[file.name]}:
             (cache / file.name).unlink(missing_ok=True)
             raise DownloadError(f"{remote.url}: {file.name} does not have the published SHA-256 {file.sha256}")
+    write_json(cache / NOTE, noted)
     if target.name not in {file.name for file in remote.files}:
         target.unlink()
 
 
-def _is_published(path: Path, file: SourceFile) -> bool:
-    return path.is_file() and path.stat().st_size == file.size and file_digest(path) == file.sha256
+def _expected(cache: Path, file: SourceFile) -> str | None:
+    """SHA-256 that ``file`` has to have: as published, else as it was noted when it was downloaded."""
+    return file.sha256 or _noted(cache).get(file.name)
+
+
+def _noted(cache: Path) -> dict[str, str]:
+    path = cache / NOTE
+    content: dict[str, str] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return content
+
+
+def _is_published(cache: Path, file: SourceFile) -> bool:
+    path, expected = cache / file.name, _expected(cache, file)
+    if expected is None or not path.is_file() or file.size not in {None, path.stat().st_size}:
+        return False
+    return file_digest(path) == expected

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from assets.ingestion import timestamps
-from assets.ingestion.rows import read_delimited
+from assets.ingestion.rows import SourceRows, read_delimited
 from assets.ingestion.tables import interactions_table
 from assets.ingestion.validate import Screen, Screened
 from assets.schema import Columns
@@ -19,7 +19,11 @@ def read_ratings(path: Path, separator: str, now: datetime) -> Screened:
     Raises:
         IngestionError: as :func:`~assets.ingestion.rows.read_delimited`.
     """
-    rows = read_delimited(path, ("user", "item", "rating", "timestamp"), separator)
+    return rating_table(read_delimited(path, ("user", "item", "rating", "timestamp"), separator), now)
+
+
+def rating_table(rows: SourceRows, now: datetime) -> Screened:
+    """The same from rows with columns user, item, rating and timestamp."""
     screen = Screen(rows)
     seconds = timestamps.epoch(rows.column("timestamp"), timestamps.SECOND)
     columns = {

@@ -7,14 +7,16 @@ from pydantic import ValidationError
 
 from assets.config import ConfigError, Settings
 from assets.ingestion.adapter import Adapter, AdapterOptions
-from assets.ingestion.datasets import files, ml_100k, movietweetings_100k, simulated
+from assets.ingestion.datasets import files, ml_100k, movielens, movietweetings_100k, simulated
 
 DATASETS: Mapping[str, Adapter[Any]] = {
     dataset.name: dataset
     for dataset in (
         simulated.DATASET,
         ml_100k.DATASET,
+        *movielens.DATASETS,
         movietweetings_100k.DATASET,
+        movietweetings_100k.FULL,
         files.DATASET,
     )
 }

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from assets.ingestion.errors import IngestionError
 from assets.ingestion.rows import RAGGED, SourceRows, quarantine_rows
-from assets.ingestion.tables import INSTANT, RawTables
+from assets.ingestion.tables import INSTANT, QUARANTINE_SCHEMA, RawTables
 from assets.schema import Columns
 
 NUMBER = r"^\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?\s*$"
@@ -150,6 +150,11 @@ def _as_text(values: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
 
 def _flat(values: pa.Array | pa.ChunkedArray) -> pa.Array:
     return values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+
+
+def absent(table: pa.Table) -> Screened:
+    """A file that a dataset does not have, or that is optional and not there; ``table`` has no rows."""
+    return Screened("", table, QUARANTINE_SCHEMA.empty_table(), 0)
 
 
 def gather(interactions: Screened, items: Screened, users: Screened) -> RawTables:

@@ -38,7 +38,7 @@ from assets.ingestion.origins import OwnFiles
 from assets.ingestion.rows import SourceRows, read_csv, refuse_repeated_names, require_columns
 from assets.ingestion.tables import QUARANTINE_SCHEMA, RawTables, interactions_table, items_table, users_table
 from assets.ingestion.timestamps import TimestampFormat
-from assets.ingestion.validate import Screen, Screened, gather, is_blank
+from assets.ingestion.validate import Screen, Screened, absent, gather, is_blank
 from assets.schema import ITEM_COLUMNS, USER_COLUMNS, Columns
 
 NAMES = ("interactions", "items", "users")
@@ -182,7 +182,7 @@ def items(rows: SourceRows | None, options: FilesOptions) -> Screened:
         IngestionError: as :func:`interactions`, or for a feature name that is taken.
     """
     if rows is None:
-        return _absent(items_table(pa.array([], pa.string())))
+        return absent(items_table(pa.array([], pa.string())))
     optional = options.chosen("title_column") + options.chosen("created_at_column")
     require_columns(rows, (options.item_column, *optional), HOW)
     screen = Screen(rows)
@@ -199,16 +199,11 @@ def items(rows: SourceRows | None, options: FilesOptions) -> Screened:
 
 def _users(rows: SourceRows | None, options: FilesOptions) -> Screened:
     if rows is None:
-        return _absent(users_table(pa.array([], pa.string())))
+        return absent(users_table(pa.array([], pa.string())))
     require_columns(rows, (options.user_column,), HOW)
     screen = Screen(rows)
     ids = _ids(screen, options.user_column)
     return screen.finish(users_table(ids, _features(rows, (options.user_column,), options)))
-
-
-def _absent(table: pa.Table) -> Screened:
-    """An optional file that is not there."""
-    return Screened("", table, QUARANTINE_SCHEMA.empty_table(), 0)
 
 
 def _features(rows: SourceRows, base: tuple[str, ...], options: FilesOptions) -> Mapping[str, pa.Array]:

@@ -1,4 +1,4 @@
-"""MovieTweetings, snapshot 100K, in its official layout (https://github.com/sidooms/MovieTweetings).
+"""MovieTweetings, snapshot 100K and the full set, in their official layout (https://github.com/sidooms/MovieTweetings).
 
 ``ratings.dat``: ``user::item::rating::epoch seconds``. ``movies.dat`` (UTF-8): ``id::Title (year)::Genre|Genre``, the
 id as IMDb writes it, with leading zeros. ``users.dat``: ``user::Twitter id``.
@@ -23,7 +23,9 @@ from assets.ingestion.tables import RawTables, items_table, users_table
 from assets.ingestion.validate import Screen, Screened, gather
 
 SEPARATOR = "::"
-ADDRESS = "https://raw.githubusercontent.com/sidooms/MovieTweetings/master/snapshots/100K"
+REPOSITORY = "https://raw.githubusercontent.com/sidooms/MovieTweetings/master"
+ADDRESS = f"{REPOSITORY}/snapshots/100K"
+LATEST = f"{REPOSITORY}/latest"
 
 
 def _published(name: str, sha256: str, size: int) -> Remote:
@@ -60,14 +62,22 @@ def _users(path: Path) -> Screened:
     return replace(screened, quarantine=without_content(screened.quarantine))
 
 
-DATASET = Adapter(
-    name="movietweetings-100k",
-    licence="MIT, Copyright (c) 2013 Simon Dooms",
-    citation=(
-        "Simon Dooms, Toon De Pessemier and Luc Martens. 2013. MovieTweetings: a Movie Rating Dataset Collected "
-        "From Twitter. Workshop on Crowdsourcing and Human Computation for Recommender Systems, RecSys 2013"
-    ),
-    origin=ORIGIN,
-    options=AdapterOptions,
-    read=read,
+def _adapter(name: str, origin: Published) -> Adapter[AdapterOptions]:
+    return Adapter(
+        name=name,
+        licence="MIT, Copyright (c) 2013 Simon Dooms",
+        citation=(
+            "Simon Dooms, Toon De Pessemier and Luc Martens. 2013. MovieTweetings: a Movie Rating Dataset Collected "
+            "From Twitter. Workshop on Crowdsourcing and Human Computation for Recommender Systems, RecSys 2013"
+        ),
+        origin=origin,
+        options=AdapterOptions,
+        read=read,
+    )
+
+
+DATASET = _adapter("movietweetings-100k", ORIGIN)
+FULL = _adapter(
+    "movietweetings",  # grew until 2021; no checksum of it is published
+    Published(tuple(Remote(f"{LATEST}/{file.name}", None, (SourceFile(file.name),)) for file in ORIGIN.files)),
 )

@@ -56,7 +56,8 @@ def test_an_archive_is_downloaded_verified_and_unpacked_once(tmp_path: Path) -> 
             located = _archived(site.address).locate("set", None, tmp_path / "cache")
     assert len(site.asked) == 1, "the second time the cache serves"
     assert located.source == "download"
-    assert {path.name: path.read_bytes() for path in located.folder.iterdir()} == FILES
+    assert {name: (located.folder / name).read_bytes() for name in FILES} == FILES
+    assert {path.name for path in located.folder.iterdir()} == {*FILES, "downloaded.json"}, "the archive is not kept"
     assert located.digests == {name: _sha256(text) for name, text in FILES.items()}
 
 
@@ -67,6 +68,29 @@ def test_single_files_are_downloaded_and_a_damaged_one_again(tmp_path: Path) -> 
         _single(site.address).locate("set", None, tmp_path)
     assert [path for path, _ in site.asked] == ["/a.dat", "/b.dat", "/b.dat"]
     assert (tmp_path / "b.dat").read_bytes() == b"beta"
+
+
+def test_files_without_published_digests_are_held_to_what_they_were_when_they_came(tmp_path: Path) -> None:
+    files = tuple(SourceFile(name, member=f"set/{name}") for name in FILES)
+    with serving(Site({"/set.zip": ZIP})) as site:
+        remote = Remote(f"{site.address}/set.zip", Checksum("md5", hashlib.md5(ZIP).hexdigest()), files)
+        first = Published((remote,)).locate("set", None, tmp_path)
+        assert first.digests == {name: _sha256(text) for name, text in FILES.items()}
+        assert Published((remote,)).locate("set", None, tmp_path) == first
+        assert len(site.asked) == 1
+        (tmp_path / "a.dat").write_bytes(b"rot")
+        Published((remote,)).locate("set", None, tmp_path)
+    assert len(site.asked) == 2
+    assert (tmp_path / "a.dat").read_bytes() == b"alpha"
+
+
+def test_an_address_without_a_checksum_is_taken_as_it_is(tmp_path: Path) -> None:
+    with serving(Site({"/a.dat": b"alpha"})) as site:
+        origin = Published((Remote(f"{site.address}/a.dat", None, (SourceFile("a.dat"),)),))
+        assert origin.locate("set", None, tmp_path).digests == {"a.dat": _sha256(b"alpha")}
+    local = write(tmp_path / "local" / "set", {"a.dat": b"another day's"})
+    located = origin.locate("set", tmp_path / "local", tmp_path)
+    assert (located.folder, located.source, located.warnings) == (local, "local copy", ())
 
 
 def test_a_member_of_another_content_is_not_kept(tmp_path: Path) -> None:
