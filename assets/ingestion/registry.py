@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from assets.config import ConfigError, Settings
 from assets.ingestion.adapter import Adapter, AdapterOptions
-from assets.ingestion.datasets import files, ml_100k, movielens, movietweetings_100k, simulated
+from assets.ingestion.datasets import book_crossing, files, ml_100k, movielens, movietweetings_100k, simulated
 
 DATASETS: Mapping[str, Adapter[Any]] = {
     dataset.name: dataset
@@ -17,6 +17,7 @@ DATASETS: Mapping[str, Adapter[Any]] = {
         *movielens.DATASETS,
         movietweetings_100k.DATASET,
         movietweetings_100k.FULL,
+        book_crossing.DATASET,
         files.DATASET,
     )
 }

@@ -129,16 +129,19 @@ def _lines(data: bytes) -> pa.Array:
     return pc.ascii_rtrim(lines, characters="\r\n")
 
 
-def read_csv(path: Path, delimiter: str = ",", encoding: str = "utf-8") -> SourceRows:
+def read_csv(path: Path, delimiter: str = ",", encoding: str = "utf-8", escape: str | None = None) -> SourceRows:
     """CSV with a header line, fields in double quotes where they hold the delimiter; every field as text.
 
     Row numbers count records with the header as 1, so they are line numbers where no field holds a line break.
+
+    Args:
+        escape: what stands before a quote inside a quoted field; ``None``: the quote is doubled.
 
     Raises:
         IngestionError: as :func:`read_text`, for a header name given twice, or a file that is no CSV.
     """
     data = read_text(path, encoding)
-    header = _header(path, data, delimiter)
+    header = _header(path, data, delimiter, escape)
     ragged: list[csv.InvalidRow] = []
 
     def set_aside(row: csv.InvalidRow) -> str:
@@ -146,7 +149,11 @@ def read_csv(path: Path, delimiter: str = ",", encoding: str = "utf-8") -> Sourc
         return "skip"
 
     parse = csv.ParseOptions(
-        delimiter=delimiter, newlines_in_values=True, ignore_empty_lines=False, invalid_row_handler=set_aside
+        delimiter=delimiter,
+        escape_char=escape or False,
+        newlines_in_values=True,
+        ignore_empty_lines=False,
+        invalid_row_handler=set_aside,
     )
     try:
         table = csv.read_csv(
@@ -165,9 +172,9 @@ def read_csv(path: Path, delimiter: str = ",", encoding: str = "utf-8") -> Sourc
     return SourceRows(path.name, table, numbers, delimiter, aside)
 
 
-def _header(path: Path, data: bytes, delimiter: str) -> list[str]:
+def _header(path: Path, data: bytes, delimiter: str, escape: str | None) -> list[str]:
     text = io.TextIOWrapper(io.BytesIO(data), encoding="utf-8", newline="")
-    names = next(csv_reader(text, delimiter=delimiter))
+    names = next(csv_reader(text, delimiter=delimiter, escapechar=escape))
     refuse_repeated_names(path.name, names)
     return names
 

@@ -9,7 +9,14 @@ from assets.ingestion.registry import DATASETS, find, options_of
 
 def test_the_datasets() -> None:
     movielens = ["ml-100k", "ml-1m", "ml-10m", "ml-20m", "ml-latest-small"]
-    assert list(DATASETS) == ["simulated", *movielens, "movietweetings-100k", "movietweetings", "files"]
+    assert list(DATASETS) == [
+        "simulated",
+        *movielens,
+        "movietweetings-100k",
+        "movietweetings",
+        "book-crossing",
+        "files",
+    ]
     assert all(dataset.licence and dataset.citation for dataset in DATASETS.values())
 
 
