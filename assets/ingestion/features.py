@@ -1,5 +1,6 @@
 """Builders of categorical feature columns: ``list<string>`` arrays, an empty list where nothing is known."""
 
+import html
 from collections.abc import Sequence
 
 import numpy as np
@@ -42,6 +43,21 @@ def year_in_title(title: pa.Array) -> pa.Array:
 def bucket(numbers: NDArray[np.int64], edges: Sequence[int], labels: Sequence[str]) -> pa.Array:
     """[N] numbers to [N] one-value lists: ``labels[i]`` where ``edges[i - 1] <= number < edges[i]``."""
     return single(pa.array(labels, pa.string()).take(pa.array(np.searchsorted(edges, numbers, side="right"))))
+
+
+def grouped(owners: pa.Array, values: pa.Array, rows: int) -> pa.Array:
+    """[rows] lists of ``values`` [E], trimmed, without blanks and nulls; ``owners`` [E], ascending, are their rows."""
+    return _known(owners, values, rows)
+
+
+def unescaped(values: pa.Array) -> pa.Array:
+    """[N] texts without HTML entities: ``&amp;`` is ``&``; only the texts that hold one are looked at singly."""
+    text = values.cast(pa.string())
+    held = pc.fill_null(pc.match_substring(text, "&"), False)
+    if not pc.any(held).as_py():
+        return text
+    plain = pa.array([html.unescape(one) for one in text.filter(held).to_pylist()], pa.string())
+    return pc.replace_with_mask(text, held, plain)
 
 
 def _known(parents: pa.Array, values: pa.Array, rows: int) -> pa.Array:

@@ -7,31 +7,32 @@ from pydantic import ValidationError
 
 from assets.config import ConfigError, Settings
 from assets.ingestion.adapter import Adapter, AdapterOptions
-from assets.ingestion.datasets import book_crossing, files, ml_100k, movielens, movietweetings_100k, simulated
+from assets.ingestion.datasets import amazon, book_crossing, files, ml_100k, movielens, movietweetings_100k, simulated
 
-DATASETS: Mapping[str, Adapter[Any]] = {
-    dataset.name: dataset
-    for dataset in (
-        simulated.DATASET,
-        ml_100k.DATASET,
-        *movielens.DATASETS,
-        movietweetings_100k.DATASET,
-        movietweetings_100k.FULL,
-        book_crossing.DATASET,
-        files.DATASET,
-    )
-}
+_REGISTERED: tuple[Adapter[Any], ...] = (
+    simulated.DATASET,
+    ml_100k.DATASET,
+    *movielens.DATASETS,
+    movietweetings_100k.DATASET,
+    movietweetings_100k.FULL,
+    *amazon.NAMED,
+    book_crossing.DATASET,
+    files.DATASET,
+)
+DATASETS: Mapping[str, Adapter[Any]] = {dataset.name: dataset for dataset in _REGISTERED}
 
 
 def find(name: str) -> Adapter[Any]:
-    """The dataset called ``name``.
+    """The dataset called ``name``; of Amazon's categories any.
 
     Raises:
         ConfigError: listing the known names.
     """
-    if name not in DATASETS:
-        raise ConfigError(f"unknown dataset {name!r}; known: {', '.join(DATASETS)}")
-    return DATASETS[name]
+    if name in DATASETS:
+        return DATASETS[name]
+    if name.startswith(amazon.PREFIX) and name.removeprefix(amazon.PREFIX):
+        return amazon.dataset(name)
+    raise ConfigError(f"unknown dataset {name!r}; known: {', '.join(DATASETS)}, amazon-<category>")
 
 
 def options_of(dataset: Adapter[Any], settings: Settings) -> AdapterOptions:

@@ -12,7 +12,6 @@ Features: author, publisher and year of publication of items; of users age in Mo
 from the location.
 """
 
-import html
 from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Final
@@ -94,11 +93,11 @@ def _items(path: Path) -> Screened:
     )
     screen = Screen(rows)
     known = {
-        "author": features.single(_unescaped(rows.column("author"))),
-        "publisher": features.single(_unescaped(rows.column("publisher"))),
+        "author": features.single(features.unescaped(rows.column("author"))),
+        "publisher": features.single(features.unescaped(rows.column("publisher"))),
         "year": features.single(_within(rows.column("year"), YEARS)),
     }
-    return screen.finish(items_table(screen.ids("item"), _unescaped(rows.column("title")), features=known))
+    return screen.finish(items_table(screen.ids("item"), features.unescaped(rows.column("title")), features=known))
 
 
 def _users(path: Path) -> Screened:
@@ -132,15 +131,6 @@ def _part(parts: pa.Array, place: int) -> pa.Array:
     taken = flat.take(pa.array(np.where(there, ends - place, 0), mask=~there))
     text = pc.utf8_lower(pc.utf8_trim_whitespace(taken))
     return pc.if_else(pc.equal(text, "n/a"), pa.scalar(None, pa.string()), text)
-
-
-def _unescaped(values: pa.Array) -> pa.Array:
-    """[N] texts without HTML entities; few texts hold one."""
-    held = pc.fill_null(pc.match_substring(values, "&"), False)
-    if not pc.any(held).as_py():
-        return values
-    plain = pa.array([html.unescape(text) for text in values.filter(held).to_pylist()], pa.string())
-    return pc.replace_with_mask(values.cast(pa.string()), held, plain)
 
 
 DATASET = Adapter(
