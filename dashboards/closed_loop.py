@@ -1,6 +1,5 @@
 """The figure of the closed loop: quality of what served against what would have been, drift, and what the loop did."""
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -8,10 +7,8 @@ import matplotlib as mpl
 import matplotlib.dates
 import numpy as np
 import pandas as pd
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
-from dashboards.decay import COLORS, MARKERS, STYLE
+from dashboards.figures import COLORS, MARKERS, drawing, png_of
 
 SIGNS: Final = {"alert": ("v", "#E69F00"), "challenger won": ("*", "#009E73"), "challenger lost": ("X", "#7f7f7f")}
 """Marker and color of what the loop did."""
@@ -31,9 +28,7 @@ def closed_loop_png(
     Returns:
         A PNG; equal input gives equal bytes.
     """
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(11, 6), dpi=110, layout="constrained")
-        FigureCanvasAgg(figure)
+    with drawing(11, 6) as figure:
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
         instants = quality["starts_at"]
         for place, name in enumerate(column for column in quality if column != "starts_at"):
@@ -56,6 +51,4 @@ def closed_loop_png(
         upper.annotate("tastes change", (mpl.dates.date2num(shift), 0), xytext=(4, 4), textcoords="offset points")
         figure.legend(fontsize=8, ncols=4, loc="outside upper center", frameon=False)
         lower.set_xlabel("day that landed")
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", metadata={"Software": None})
-    return buffer.getvalue()
+        return png_of(figure)

@@ -1,17 +1,13 @@
 """The figure of a contest: champion, challenger and floor per slice, with intervals. A frame in, PNG bytes out."""
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from assets.schema import CaseSlice
-from dashboards.decay import STYLE, look
+from dashboards.figures import drawing, look, png_of
 
 SLICES: Final = (CaseSlice.OVERALL, CaseSlice.HEAD, CaseSlice.TAIL, CaseSlice.COLD)
 WIDTH: Final = 0.22
@@ -32,9 +28,7 @@ def contest_png(
     Returns:
         A PNG; equal input gives equal bytes.
     """
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(5.2 * len(shown), 3.4), dpi=110, layout="constrained")
-        FigureCanvasAgg(figure)
+    with drawing(5.2 * len(shown), 3.4) as figure:
         panels = figure.subplots(1, len(shown), squeeze=False)[0]
         for panel, (metric, k) in zip(panels, shown, strict=True):
             chosen = metrics[(metrics["metric"] == metric) & (metrics["k"] == k)]
@@ -52,6 +46,4 @@ def contest_png(
         figure.suptitle(title)
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=len(models), frameon=False)
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", metadata={"Software": None})
-    return buffer.getvalue()
+        return png_of(figure)

@@ -1,35 +1,18 @@
 """The decay figure: quality of frozen weights from window to window, with intervals. A frame in, PNG bytes out."""
 
-import io
 from collections.abc import Collection, Sequence
-from typing import Any, Final
+from typing import Final
 
-import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from assets.schema import ALL_WINDOWS, CaseSlice
+from dashboards.figures import COLORS, drawing, look, png_of
 from dashboards.spread import spread
 
 SLICES: Final = (CaseSlice.OVERALL, CaseSlice.HEAD, CaseSlice.TAIL, CaseSlice.COLD)
 
-COLORS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Okabe and Ito's palette, which people with any kind of colour blindness can tell apart."""
-MARKERS: Final = "osD^vPX"
-
 MOST_TICKS: Final = 10
-
-STYLE: Final[dict[Any, Any]] = {
-    "axes.grid": True,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "figure.facecolor": "white",
-    "font.family": "DejaVu Sans",  # matplotlib's own, so the picture is the same everywhere
-    "font.size": 9,
-    "grid.alpha": 0.25,
-}
 
 
 def decay_png(
@@ -63,9 +46,7 @@ def decay_png(
     measured = points if ratios_of is None else _of_windows(ratios_of, models)
     if measured.empty:
         raise ValueError("no metric of any window to draw: is metrics.parquet of this dataset and roster?")
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(13, 3.1 * len(shown) + 0.9), dpi=110, layout="constrained")
-        FigureCanvasAgg(figure)
+    with drawing(13, 3.1 * len(shown) + 0.9) as figure:
         panels = figure.subplots(len(shown), len(SLICES), squeeze=False, sharex=True)
         for row, (metric, k) in zip(panels, shown, strict=True):
             for panel, name in zip(row, SLICES, strict=True):
@@ -84,20 +65,12 @@ def decay_png(
         figure.legend(
             [handles[model] for model in known], known, loc="outside lower center", ncols=len(COLORS), frameon=False
         )
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", metadata={"Software": None})
-    return buffer.getvalue()
+        return png_of(figure)
 
 
 def _of_windows(metrics: pd.DataFrame, models: Sequence[str]) -> pd.DataFrame:
     chosen = metrics[(metrics["window"] != ALL_WINDOWS) & metrics["model"].isin(list(models))]
     return chosen.assign(window=chosen["window"].astype(int)).sort_values("window")
-
-
-def look(index: int) -> tuple[str, str]:
-    """Color and marker of the ``index``-th model: another pair for each of the first 49."""
-    turns, color = divmod(index, len(COLORS))
-    return COLORS[color], MARKERS[(color + turns) % len(MARKERS)]
 
 
 def _chosen(metrics: pd.DataFrame, metric: str, k: int, name: CaseSlice) -> pd.DataFrame:

@@ -1,16 +1,12 @@
 """The freshness figure: seconds per hop and partition, and what they add up to. A frame in, PNG bytes out."""
 
-import io
 from collections.abc import Sequence
 from typing import Final
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
-from dashboards.decay import COLORS, STYLE
+from dashboards.figures import COLORS, drawing, png_of
 
 SHOWN: Final = 60
 """Partitions drawn: the latest ones."""
@@ -37,9 +33,7 @@ def freshness_png(table: pd.DataFrame, hops: Sequence[str], total: str, bound: f
         raise ValueError("no partition to draw: nothing landed yet")
     of = table.set_index(["hop", "group"])
     at = np.arange(len(groups))
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(11, 6.4), dpi=110, layout="constrained")
-        FigureCanvasAgg(figure)
+    with drawing(11, 6.4) as figure:
         upper, lower = figure.subplots(2, 1, sharex=True)
         for color, (name, style) in zip(COLORS, {"p50": "o-", "p95": "s-", "p99": "^-"}.items(), strict=False):
             upper.plot(at, of.loc[total][name].reindex(groups), style, color=color, label=name, markersize=4)
@@ -57,6 +51,4 @@ def freshness_png(table: pd.DataFrame, hops: Sequence[str], total: str, bound: f
         for panel in (upper, lower):
             panel.legend(fontsize=8, ncols=4)
         figure.suptitle(title)
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", metadata={"Software": None})
-    return buffer.getvalue()
+        return png_of(figure)

@@ -1,17 +1,13 @@
 """The figure of retraining (HRNN-meta paper, Fig. 5): quality per frame. A frame in, PNG bytes out."""
 
-import io
 from collections.abc import Collection, Sequence
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
-from matplotlib.figure import Figure
 
-from dashboards.decay import STYLE, look
+from dashboards.figures import drawing, look, png_of
 
 
 def online_png(
@@ -42,9 +38,7 @@ def online_png(
     if points.empty:
         raise ValueError("no frame to draw: materialize the partitions of studies/online_frames")
     points = points.sort_values("starts_at")
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(10, 2.7 * len(shown) + 1.3), dpi=110, layout="constrained")
-        FigureCanvasAgg(figure)
+    with drawing(10, 2.7 * len(shown) + 1.3) as figure:
         panels = figure.subplots(len(shown), 1, squeeze=False, sharex=True)[:, 0]
         for panel, metric in zip(panels, shown, strict=True):
             _draw_panel(panel, points[points["metric"] == metric], metric, names, floors, min_cases)
@@ -55,9 +49,7 @@ def online_png(
         figure.suptitle(f"{title}\n95 % bands over users; dashed: floors; hollow: fewer than {min_cases} cases")
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", metadata={"Software": None})
-    return buffer.getvalue()
+        return png_of(figure)
 
 
 def _draw_panel(

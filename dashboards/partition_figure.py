@@ -1,11 +1,11 @@
 """Drift of the latest landed partitions as a picture: score over threshold per column."""
 
-from io import BytesIO
 from typing import Final
 
 import pandas as pd
 
 from assets.schema import Columns
+from dashboards.figures import DPI, png_of
 
 SHOWN: Final = 90
 """Partitions, the latest, that a picture has room for."""
@@ -23,7 +23,7 @@ def partition_figure(scores: pd.DataFrame, dataset: str) -> bytes:
         index=Columns.STARTS_AT, columns="column", values="ratio", aggfunc="last"
     )
     table = table.sort_index().tail(SHOWN)
-    figure = Figure(figsize=(9, 4), layout="constrained")
+    figure = Figure(figsize=(9, 4), dpi=DPI, layout="constrained")
     axes = figure.subplots()
     for column in table.columns:
         axes.plot(table.index, table[column], marker=".", label=str(column))
@@ -32,6 +32,4 @@ def partition_figure(scores: pd.DataFrame, dataset: str) -> bytes:
     axes.set_ylim(bottom=0)
     axes.tick_params(axis="x", rotation=30)
     axes.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    return buffer.getvalue()
+    return png_of(figure)

@@ -1,6 +1,5 @@
 """Champion and floor from partition to partition, as a figure. A frame in, PNG bytes out."""
 
-import io
 from typing import Final
 
 import matplotlib as mpl
@@ -8,10 +7,8 @@ import matplotlib.dates
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
-from dashboards.decay import COLORS, MARKERS, STYLE
+from dashboards.figures import COLORS, MARKERS, drawing, png_of
 
 SHOWN: Final = (("hr", "HR"), ("ndcg", "NDCG"))
 MOST_PARTITIONS: Final = 120
@@ -41,9 +38,7 @@ def quality_png(quality: pd.DataFrame, k: int, days: dict[str, Interval], min_ca
     if not len(latest):
         raise ValueError(f"no HR@{k} or NDCG@{k} of users with history to draw: was any partition measured?")
     points = points[points["starts_at"] >= latest[0]]
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(10, 6.2), dpi=110, layout="constrained")
-        FigureCanvasAgg(figure)
+    with drawing(10, 6.2) as figure:
         panels = figure.subplots(len(SHOWN), 1, sharex=True)
         for panel, (metric, name) in zip(panels, SHOWN, strict=True):
             _shade(panel, days)
@@ -53,9 +48,7 @@ def quality_png(quality: pd.DataFrame, k: int, days: dict[str, Interval], min_ca
         panels[-1].set_xlim(latest[0] - np.timedelta64(12, "h"), points["starts_at"].max() + pd.Timedelta(hours=12))
         panels[0].legend(fontsize=8, ncols=4)
         figure.suptitle(f"{title}\n95 % bands over users; dashed: floor; hollow: fewer than {min_cases} cases")
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", metadata={"Software": None})
-    return buffer.getvalue()
+        return png_of(figure)
 
 
 def _draw(panel: Axes, points: pd.DataFrame, min_cases: int) -> None:

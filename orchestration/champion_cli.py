@@ -4,7 +4,6 @@ What a command needs is imported in it: `thaw --help` loads neither torch nor Da
 """
 
 # ruff: noqa: PLC0415
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
@@ -13,7 +12,7 @@ from rich.table import Table
 
 from assets import keys
 from assets.config import ConfigError, Settings
-from assets.instants import wall_clock
+from assets.instants import to_the_minute, wall_clock
 from orchestration.home import prepare_home
 from orchestration.options import Dataset, settings_of
 
@@ -104,7 +103,7 @@ def champion(
         _fail(str(error), console)
     entries = read_record(settings.storage)
     since = [entry.at for entry in entries if entry.generation == generation.name and entry.kind != "lost"]
-    at = _instant(since[-1] if since else record.created_at)
+    at = to_the_minute(since[-1] if since else record.created_at)
     origin = "won a contest" if record.origin == "contest" else "made by `thaw run`"
     console.print(
         f"{record.model} serves {settings.dataset} since {at}: generation {generation.name}, {origin}.",
@@ -127,12 +126,10 @@ def _table(entries: "list[RecordEntry]") -> Table:
     table = Table("when", "events until", "what", "serves", "generation", "why")
     for entry in reversed(entries):
         reason = str(entry.evidence.get("reason", ""))
-        table.add_row(_instant(entry.at), _instant(entry.event_at), entry.kind, entry.model, entry.generation, reason)
+        table.add_row(
+            to_the_minute(entry.at), to_the_minute(entry.event_at), entry.kind, entry.model, entry.generation, reason
+        )
     return table
-
-
-def _instant(micros: int) -> str:
-    return f"{datetime.fromtimestamp(micros / 1_000_000, UTC):%Y-%m-%d %H:%M}Z"
 
 
 def _require(settings: Settings, outcome: "Outcome", console: Console) -> None:

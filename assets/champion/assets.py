@@ -1,8 +1,6 @@
 """Challenger, contest and promotion as assets. They are made on request alone: by the job that retrains, or by hand."""
 
-import base64
 import time
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -10,9 +8,10 @@ import dagster as dg
 from assets import keys
 from assets.champion.challenger import SERVABLE_NETS
 from assets.config import Settings
-from assets.instants import wall_clock
+from assets.instants import to_the_minute, wall_clock
 from assets.partitions import SINGLE_RUN
 from assets.storage import Storage
+from dashboards.figures import inline_png
 
 if TYPE_CHECKING:
     from assets.champion.challenger import Made
@@ -123,7 +122,7 @@ def promotion(
             "generation": entry.generation,
             "previous": entry.previous or "none",
             "contest": entry.contest or "",
-            "no alert asks for another until": "at once" if until is None else f"{_instant(until)} (event clock)",
+            "no alert asks for another until": "at once" if until is None else f"{to_the_minute(until)} (event clock)",
             "seconds": round(time.perf_counter() - started, 2),
             "path": dg.MetadataValue.path(record_path(storage)),
         },
@@ -137,7 +136,7 @@ def _of_training(storage: Storage, made: "Made") -> dict[str, Any]:
     account = made.challenger
     return {
         **{f"validation {name}": value for name, value in account.validation.items()},
-        "trained until": _instant(account.trained_until),
+        "trained until": to_the_minute(account.trained_until),
         "engagements": account.engagements,
         "champion": account.generation,
         "parameters": parameters(made.trained),
@@ -159,21 +158,16 @@ def _of_ranks(held: "Contest") -> dict[str, Any]:
         return {}
     models = {name: account[name]["model"] for name in (CHAMPION, CHALLENGER)} | {FLOOR: "decayed_popularity"}
     png = contest_png(metrics, models, [("ndcg", K), ("hr", K)], f"{account['verdict']}: {account['reason']}")
-    image = base64.b64encode(png).decode()
     wide = metrics[metrics["metric"].isin(["hr", "ndcg", "perplexity"])]
     table = wide.pivot_table("value", ["metric", "slice"], "contender", sort=False).reset_index()
     return {
-        "figure": dg.MetadataValue.md(f"![contest](data:image/png;base64,{image})"),
+        "figure": dg.MetadataValue.md(inline_png(png, "contest")),
         "table": dg.MetadataValue.md(table.to_markdown(index=False, floatfmt=".4f")),
     }
 
 
-def _instant(micros: int) -> str:
-    return f"{datetime.fromtimestamp(micros / 1_000_000, UTC):%Y-%m-%d %H:%M}Z"
-
-
 def _day(micros: int) -> str:
-    return _instant(micros)[:10]
+    return to_the_minute(micros)[:10]
 
 
 ASSETS: list[dg.AssetsDefinition] = [challenger, contest, promotion]

@@ -1,6 +1,5 @@
 """Evaluation as assets: ranks per model, the tidy metrics, the leaderboard, decay, and models against each other."""
 
-import base64
 import time
 
 import dagster as dg
@@ -9,6 +8,7 @@ from assets import keys
 from assets.config import Settings
 from assets.storage import Storage
 from assets.training.registry import MODELS
+from dashboards.figures import inline_png
 
 METRICS_SHOWN = 12
 
@@ -154,9 +154,7 @@ def decay(storage: dg.ResourceParam[Storage], settings: dg.ResourceParam[Setting
     ]
     text = "\n\n".join(tables)
     write_text(decay_text_path(storage), text + "\n")
-    absolute, relative = (
-        f"![{title}](data:image/png;base64,{base64.b64encode(png).decode()})" for png in figures.values()
-    )
+    absolute, relative = (inline_png(png, title) for png in figures.values())
     return dg.MaterializeResult(
         metadata={
             "figure": dg.MetadataValue.md(absolute),

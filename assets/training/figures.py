@@ -1,12 +1,11 @@
 """Loss curve and tables for people: pure, no Dagster."""
 
-import base64
-import io
 from typing import Any
 
 import pandas as pd
 
 from assets.training.train import Trained
+from dashboards.figures import inline_png, png_of
 
 
 def loss_curve(trained: Trained) -> str:
@@ -15,7 +14,7 @@ def loss_curve(trained: Trained) -> str:
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
     from matplotlib.figure import Figure  # noqa: PLC0415
 
-    figure = Figure(figsize=(6, 3), layout="constrained")
+    figure = Figure(figsize=(6, 3), dpi=90, layout="constrained")
     FigureCanvasAgg(figure)
     left = figure.subplots()
     right = left.twinx()
@@ -29,9 +28,7 @@ def loss_curve(trained: Trained) -> str:
     left.set(xlabel="epoch", ylabel="training loss", title=trained.model)
     right.set_ylabel("validation metric")
     left.legend(fontsize=8)
-    image = io.BytesIO()
-    figure.savefig(image, format="png", dpi=90)
-    return f"![loss curve of {trained.model}](data:image/png;base64,{base64.b64encode(image.getvalue()).decode()})"
+    return inline_png(png_of(figure), f"loss curve of {trained.model}")
 
 
 def loss_table(trained: Trained) -> str:

@@ -8,8 +8,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from assets.evaluation.slices import metrics_frame
-from dashboards import decay
-from dashboards.decay import COLORS, MARKERS, decay_png, look
+from dashboards.decay import decay_png
+from dashboards.figures import COLORS, MARKERS, look
 from tests.assets.evaluation.toy import random_ranks
 
 METRICS = metrics_frame(pd.concat([random_ranks("a"), random_ranks("b", shift=4)]), (10,), 20, 0)
@@ -48,7 +48,7 @@ def words(figure: Figure) -> list[str]:
 
 def test_a_panel_says_why_a_ratio_is_missing(monkeypatch: pytest.MonkeyPatch):
     figures: list[Figure] = []
-    monkeypatch.setattr(decay, "Figure", lambda **options: figures.append(Figure(**options)) or figures[-1])
+    monkeypatch.setattr("matplotlib.figure.Figure", lambda **options: figures.append(Figure(**options)) or figures[-1])
     base = METRICS[METRICS["slice"] != "cold"]
     tail = base["slice"] == "tail"
     decay_png(base[~(tail & (base["model"] == "a"))], ["a", "b"], (), SHOWN, 1, "toy", ratios_of=base)
@@ -62,7 +62,7 @@ def test_a_panel_says_why_a_ratio_is_missing(monkeypatch: pytest.MonkeyPatch):
 def test_where_nobody_hits_in_the_first_window_the_panels_of_ratios_say_so(monkeypatch: pytest.MonkeyPatch):
     """As under held_out_items, whose items most models know nothing of."""
     figures: list[Figure] = []
-    monkeypatch.setattr(decay, "Figure", lambda **options: figures.append(Figure(**options)) or figures[-1])
+    monkeypatch.setattr("matplotlib.figure.Figure", lambda **options: figures.append(Figure(**options)) or figures[-1])
     decay_png(METRICS.head(0), ["a", "b"], (), SHOWN, 1, "toy", ratios_of=METRICS)
     assert words(figures[-1]) == ["no ratio, 0 in the first window:\na\nb"]
 
@@ -70,7 +70,7 @@ def test_where_nobody_hits_in_the_first_window_the_panels_of_ratios_say_so(monke
 @pytest.mark.parametrize(("windows", "ticks"), [(4, [0, 1, 2, 3]), (91, [0, 10, 20, 30, 40, 50, 60, 70, 80, 90])])
 def test_many_windows_have_few_ticks(monkeypatch: pytest.MonkeyPatch, windows: int, ticks: list[int]):
     figures: list[Figure] = []
-    monkeypatch.setattr(decay, "Figure", lambda **options: figures.append(Figure(**options)) or figures[-1])
+    monkeypatch.setattr("matplotlib.figure.Figure", lambda **options: figures.append(Figure(**options)) or figures[-1])
     one = METRICS[METRICS["window"] == "0"]
     decay_png(pd.concat([one.assign(window=str(place)) for place in range(windows)]), ["a"], (), SHOWN, 1, "toy")
     assert figures[-1].axes[-1].get_xticks().tolist() == ticks

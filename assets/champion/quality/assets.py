@@ -1,6 +1,5 @@
 """The champion's quality over time as an asset, per partition of landed engagements."""
 
-import base64
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -9,6 +8,7 @@ from assets import keys
 from assets.config import Settings
 from assets.partitions import LANDED, SINGLE_RUN
 from assets.storage import Storage
+from dashboards.figures import inline_png
 
 if TYPE_CHECKING:
     from assets.champion.quality.measure import Measured
@@ -75,7 +75,7 @@ def _figure(storage: Storage, settings: Settings, measured: "Measured") -> dict[
     days = {"reference": measured.windows.reference, "recent": measured.windows.recent}
     title = f"{storage.dataset}: quality of what serves, per landed partition"
     png = quality_png(quality, K, days, settings.evaluation.min_cases, title)
-    return {"figure": dg.MetadataValue.md(f"![quality](data:image/png;base64,{base64.b64encode(png).decode()})")}
+    return {"figure": dg.MetadataValue.md(inline_png(png, "quality"))}
 
 
 ASSETS: list[dg.AssetsDefinition] = [quality_over_time]

@@ -3,7 +3,6 @@
 None is part of ``refresh_all``: they train many nets. ``thaw studies`` runs them.
 """
 
-import base64
 import time
 from collections.abc import Callable
 from importlib import import_module
@@ -15,6 +14,7 @@ from assets import keys
 from assets.config import ConfigError, Settings
 from assets.partitions import FRAMES, SINGLE_RUN
 from assets.storage import Storage
+from dashboards.figures import inline_png
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,7 +94,7 @@ def _study(name: str, storage: Storage, make: Callable[[], "pd.DataFrame"]) -> d
         "path": dg.MetadataValue.path(table_path(storage, name)),
     }
     if (figure := figure_path(storage, name)).exists():
-        metadata["figure"] = dg.MetadataValue.md(_inline(figure.read_bytes(), name))
+        metadata["figure"] = dg.MetadataValue.md(inline_png(figure.read_bytes(), name))
     return dg.MaterializeResult(metadata=metadata)
 
 
@@ -190,15 +190,11 @@ def online(
             "dagster/row_count": len(published.table),
             "bar held": result.held,
             "table": dg.MetadataValue.md(published.text),
-            "figure": dg.MetadataValue.md(_inline(published.figure, "retraining")),
+            "figure": dg.MetadataValue.md(inline_png(published.figure, "retraining")),
             "seconds": round(time.perf_counter() - started, 2),
             "path": dg.MetadataValue.path(published.path),
         }
     )
-
-
-def _inline(png: bytes, title: str) -> str:
-    return f"![{title}](data:image/png;base64,{base64.b64encode(png).decode()})"
 
 
 ASSETS: list[dg.AssetsDefinition] = [

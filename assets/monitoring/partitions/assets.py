@@ -1,6 +1,5 @@
 """Drift of landed partitions as an asset."""
 
-import base64
 import math
 import time
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from assets import keys
 from assets.config import Settings
 from assets.partitions import LANDED, SINGLE_RUN
 from assets.storage import Storage
+from dashboards.figures import inline_png
 
 if TYPE_CHECKING:
     from assets.monitoring.tables import Verdict
@@ -82,8 +82,8 @@ def _figure(storage: Storage) -> dict[str, dg.MetadataValue]:
     scores = scores[scores["kind"] == "partition"]
     if scores.empty:
         return {}
-    encoded = base64.b64encode(partition_figure(scores, storage.dataset)).decode()
-    return {"figure": dg.MetadataValue.md(f"![score over threshold per partition](data:image/png;base64,{encoded})")}
+    picture = inline_png(partition_figure(scores, storage.dataset), "score over threshold per partition")
+    return {"figure": dg.MetadataValue.md(picture)}
 
 
 ASSETS: list[dg.AssetsDefinition] = [partition_drift]

@@ -1,6 +1,5 @@
 """The freshness path as assets: features, embeddings and the report, per partition of landed engagements."""
 
-import base64
 import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from assets.partitions import LANDED, SINGLE_RUN
 from assets.serving.servable import servable
 from assets.storage import Storage
 from assets.training.registry import MODELS
+from dashboards.figures import inline_png
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -146,7 +146,7 @@ def _figure(storage: Storage, table: "pd.DataFrame", settings: Settings) -> dict
     png = draw_report(storage, table, settings.freshness.ats_p95_seconds)
     if png is None:
         return {}
-    return {"figure": dg.MetadataValue.md(f"![freshness](data:image/png;base64,{base64.b64encode(png).decode()})")}
+    return {"figure": dg.MetadataValue.md(inline_png(png, "freshness"))}
 
 
 ASSETS: list[dg.AssetsDefinition] = [item_features, fresh_item_embeddings, freshness_report]

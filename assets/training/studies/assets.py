@@ -3,7 +3,6 @@
 None is part of ``refresh_all``: sweeps train many nets, and gate values are for people. A selection runs them.
 """
 
-import base64
 import time
 
 import dagster as dg
@@ -12,6 +11,7 @@ from assets import keys
 from assets.config import Settings
 from assets.storage import Storage
 from assets.training.registry import MODELS
+from dashboards.figures import inline_png
 
 GAMMA_MODEL = "cdn"
 NETS = [model for model, entry in MODELS.items() if entry.kind == "net"]
@@ -93,7 +93,7 @@ def gamma_sweep(
     write_text(path.with_suffix(".md"), page)
     return dg.MaterializeResult(
         metadata={
-            "figure": dg.MetadataValue.md(_inline(figure, "gamma sweep")),
+            "figure": dg.MetadataValue.md(inline_png(figure, "gamma sweep")),
             "table": dg.MetadataValue.md(page),
             "seconds": round(time.perf_counter() - started, 2),
             "path": dg.MetadataValue.path(path),
@@ -144,15 +144,11 @@ def gates(storage: dg.ResourceParam[Storage], settings: dg.ResourceParam[Setting
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": len(table),
-            "figure": dg.MetadataValue.md(_inline(figure, "gate values")),
+            "figure": dg.MetadataValue.md(inline_png(figure, "gate values")),
             "table": dg.MetadataValue.md(page),
             "path": dg.MetadataValue.path(path),
         }
     )
-
-
-def _inline(png: bytes, title: str) -> str:
-    return f"![{title}](data:image/png;base64,{base64.b64encode(png).decode()})"
 
 
 ASSETS = [sweep, gamma_sweep, gates]

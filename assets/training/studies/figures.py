@@ -1,19 +1,15 @@
 """Figures of the gamma sweep (CDN paper, Fig. 4) and of gate values (Fig. 3). Frames in, PNG bytes out."""
 
-import io
 import json
 from typing import Final
 
-import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from assets.schema import Columns, ItemSlice
 from assets.training.studies.gates import GATE
 from assets.training.studies.slices import OVERALL, SLICES, K, columns
-from dashboards.decay import COLORS, STYLE
+from dashboards.figures import COLORS, drawing, png_of
 
 SLICE_COLORS: Final = dict(zip((OVERALL, *(name.value for name in ItemSlice)), (COLORS[6], *COLORS[:3]), strict=True))
 GAMMA: Final = "gamma"
@@ -35,14 +31,12 @@ def gamma_png(table: pd.DataFrame, title: str) -> bytes:
         table: of :func:`gamma_table`.
         title: above the panels.
     """
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(13, 3.6), dpi=110, layout="constrained")
-        FigureCanvasAgg(figure)
+    with drawing(13, 3.6) as figure:
         for panel, name in zip(figure.subplots(1, len(SLICES)), SLICES, strict=True):
             _gamma_panel(panel, table, name)
         band = "bands: 95 % over users" if (table["seeds"] == 1).all() else "means over seeds"
         figure.suptitle(f"{title}\nvalidation tail, at the best epoch; {band}; dashed: fewer than {FEW_CASES} cases")
-        return _png(figure)
+        return png_of(figure)
 
 
 def _gamma_panel(panel: Axes, table: pd.DataFrame, name: str) -> None:
@@ -66,15 +60,13 @@ def gates_png(table: pd.DataFrame, title: str) -> bytes:
         title: above the panels.
     """
     models = list(table["model"].unique())
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(4.2 * len(models) + 0.8, 3.6), dpi=110, layout="constrained")
-        FigureCanvasAgg(figure)
+    with drawing(4.2 * len(models) + 0.8, 3.6) as figure:
         panels = figure.subplots(1, len(models), squeeze=False)[0]
         for panel, model in zip(panels, models, strict=True):
             _gate_panel(panel, table[table["model"] == model], model)
         panels[0].set_ylabel("mean gate value")
         figure.suptitle(f"{title}\nmeans over items (and seeds); whiskers: one standard deviation over items")
-        return _png(figure)
+        return png_of(figure)
 
 
 def _gate_panel(panel: Axes, rows: pd.DataFrame, model: str) -> None:
@@ -91,9 +83,3 @@ def _gate_panel(panel: Axes, rows: pd.DataFrame, model: str) -> None:
     panel.set_ylim(0, 1)
     panel.set_title(model)
     panel.legend(frameon=False)
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})
-    return buffer.getvalue()
