@@ -4,6 +4,8 @@ import time
 from datetime import UTC, datetime
 from typing import Final
 
+import numpy as np
+
 SECOND: Final = 1_000_000
 HOUR: Final = 3_600 * SECOND
 DAY: Final = 24 * HOUR
@@ -12,6 +14,11 @@ DAY: Final = 24 * HOUR
 def wall_clock() -> int:
     """The machine's clock. Glue and commands read it; everything else is told the time."""
     return time.time_ns() // 1000
+
+
+def as_micros(instant: np.datetime64) -> int:
+    """Microseconds since 1970."""
+    return int(instant.astype("datetime64[us]").astype(np.int64))
 
 
 def to_the_minute(micros: int) -> str:

@@ -30,6 +30,7 @@ from assets.evaluation.protocol import build_cases
 from assets.evaluation.run import fallback
 from assets.instants import wall_clock
 from assets.metrics import ndcg
+from assets.monitoring.tables import verdicts_path
 from assets.ranking import Recommender, rank_cases
 from assets.serving.live.generation import open_generation, require_current
 from assets.serving.live.replay import ReplayDay, land_day, replay_days, start_replay
@@ -155,7 +156,7 @@ class Loop:
         )
 
     def _drifted(self, partitions: Sequence[str]) -> list[str]:
-        verdicts = read_parquet(self.storage.monitoring / "verdicts.parquet")
+        verdicts = read_parquet(verdicts_path(self.storage))
         mine = verdicts[(verdicts["kind"] == "partition") & verdicts["name"].isin(list(partitions))]
         return sorted(mine[mine["alarm"].to_numpy(dtype=bool)]["name"])
 

@@ -3,6 +3,7 @@
 Importing this module takes seconds (Evidently): glue imports it inside its functions.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -49,24 +50,25 @@ def build_report(reference: pd.DataFrame, current: pd.DataFrame) -> Snapshot:
     columns = compared_columns(reference, current)
     if not columns:
         raise ValueError(f"nothing to compare: {len(reference)} reference rows, {len(current)} current rows")
-    definition = DataDefinition(
-        numerical_columns=[column for column in columns if column in NUMERICAL],
-        categorical_columns=[column for column in columns if column in CATEGORICAL],
+    drift = DataDriftPreset(
+        num_method=NUMERICAL_METHOD, cat_method=CATEGORICAL_METHOD, num_threshold=THRESHOLD, cat_threshold=THRESHOLD
     )
-    report = Report(
-        [
-            DataDriftPreset(
-                num_method=NUMERICAL_METHOD,
-                cat_method=CATEGORICAL_METHOD,
-                num_threshold=THRESHOLD,
-                cat_threshold=THRESHOLD,
-            ),
-            DataSummaryPreset(),
-        ]
-    )
-    sides = [Dataset.from_pandas(frame[columns], data_definition=definition) for frame in (current, reference)]
+    numerical, categorical = ([name for name in columns if name in kind] for kind in (NUMERICAL, CATEGORICAL))
+    return compare(reference[columns], current[columns], numerical, categorical, drift)
+
+
+def compare(
+    reference: pd.DataFrame,
+    current: pd.DataFrame,
+    numerical: Sequence[str],
+    categorical: Sequence[str],
+    drift: DataDriftPreset,
+) -> Snapshot:
+    """Evidently's ``drift`` and summary of two frames with the same columns."""
+    definition = DataDefinition(numerical_columns=list(numerical), categorical_columns=list(categorical))
+    sides = [Dataset.from_pandas(frame, data_definition=definition) for frame in (current, reference)]
     with np.errstate(invalid="ignore", divide="ignore"):  # correlations of a constant column
-        return report.run(*sides)
+        return Report([drift, DataSummaryPreset()]).run(*sides)
 
 
 def drift_scores(snapshot: Snapshot) -> pd.DataFrame:

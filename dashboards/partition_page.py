@@ -4,13 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-import numpy as np
 import pandas as pd
-from evidently import DataDefinition, Dataset, Report
-from evidently.presets import DataDriftPreset, DataSummaryPreset
+from evidently.presets import DataDriftPreset
 from jinja2 import Environment, StrictUndefined
 
 from dashboards.drift_page import STYLE, in_front
+from dashboards.engagement_drift import compare
 from dashboards.partition_drift import JENSEN_SHANNON, MARGIN, THRESHOLD, WASSERSTEIN, thresholds_of
 from dashboards.partition_features import CATEGORICAL, CATEGORY, MEANING, NUMERICAL
 
@@ -84,16 +83,11 @@ def partition_page(
     columns = [name for name in MEANING if name in set(scores["column"])]
     if not columns:
         raise ValueError(f"nothing to compare: {len(reference)} reference rows, {len(current)} current rows")
-    definition = DataDefinition(
-        numerical_columns=[name for name in columns if name in NUMERICAL],
-        categorical_columns=[name for name in columns if name in CATEGORICAL],
-    )
     drift = DataDriftPreset(
         num_method=WASSERSTEIN, cat_method=JENSEN_SHANNON, per_column_threshold=dict(thresholds_of(scores))
     )
-    sides = [Dataset.from_pandas(side[columns], data_definition=definition) for side in (current, reference)]
-    with np.errstate(invalid="ignore", divide="ignore"):  # correlations of a constant column
-        snapshot = Report([drift, DataSummaryPreset()]).run(*sides)
+    numerical, categorical = ([name for name in columns if name in kind] for kind in (NUMERICAL, CATEGORICAL))
+    snapshot = compare(reference[columns], current[columns], numerical, categorical, drift)
     title = f"Drift of {subject.dataset}, partition {subject.name}"
     return in_front(snapshot.get_html_str(as_iframe=False), STYLE + _summary(scores, subject), title)
 

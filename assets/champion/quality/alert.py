@@ -16,7 +16,7 @@ from assets.champion.quality import files
 from assets.champion.quality.judgement import COLUMNS, Alert, Side, judge
 from assets.champion.quality.spans import Windows, span_of, windows_of
 from assets.config import Settings
-from assets.instants import wall_clock
+from assets.instants import as_micros, wall_clock
 from assets.schema import Columns
 from assets.serving.live.generation import current
 from assets.storage import Storage, locked, write_json
@@ -108,5 +108,5 @@ def _ranks(storage: Storage, checkpoint: str, partitions: list[str], interval: I
 
 
 def _of_window(side: Side, interval: Interval) -> Side:
-    starts_at, ends_at = (int(instant.astype("datetime64[us]").astype(np.int64)) for instant in interval)
+    starts_at, ends_at = map(as_micros, interval)
     return replace(side, starts_at=starts_at, ends_at=ends_at)

@@ -21,6 +21,7 @@ from assets.champion.quality.predictions import predictions_row
 from assets.champion.quality.spans import Span, Windows, rows_of, span_of, spans_within, windows_of
 from assets.config import Settings
 from assets.evaluation.slices import COVERAGE, HIT_RATE, MRR, NDCG, PERPLEXITY, TRAIN_FREQUENCY, metrics_frame
+from assets.instants import as_micros
 from assets.schema import ALL_WINDOWS, Columns
 from assets.serving.live.build import unfit
 from assets.serving.live.generation import generations, open_generation
@@ -130,11 +131,11 @@ def measure_span(contest: Contest, settings: Settings, span: Span) -> PartitionQ
     account = files.RanksAccount(
         checkpoint=contest.checkpoint,
         model=contest.model,
-        cutoff=_microseconds(contest.tables.cutoff),
+        cutoff=as_micros(contest.tables.cutoff),
         partition=span.partition,
         cases=len(rows),
         ranked=len(case_set),
-        last_case=_microseconds(contest.cases[Columns.TIMESTAMP].iloc[rows[-1]]),
+        last_case=as_micros(np.datetime64(contest.cases[Columns.TIMESTAMP].iloc[rows[-1]])),
     )
     predicted = predictions_row(contest, span, case_set, ranks, config.lists, seed)
     embedded = embeddings_row(contest, span, config.items)
@@ -218,7 +219,3 @@ def _without_ranks(part: PartitionQuality) -> PartitionQuality:
 
 def _chunks(spans: list[Span], size: int) -> Iterator[list[Span]]:
     return (spans[start : start + size] for start in range(0, len(spans), size))
-
-
-def _microseconds(instant: Any) -> int:
-    return int(np.datetime64(instant, "us").astype(np.int64))

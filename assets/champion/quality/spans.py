@@ -8,7 +8,7 @@ import pandas as pd
 from assets.config import AlertConfig
 from assets.ingestion.landing.partitions import Span as Length
 from assets.ingestion.landing.partitions import bounds, partition_key
-from assets.instants import DAY
+from assets.instants import DAY, as_micros
 from assets.schema import Columns
 from assets.stream import Int, Time
 
@@ -70,7 +70,7 @@ def spans_within(instants: Time, windows: Windows, length: Length) -> list[Span]
     for starts_at, ends_at in (windows.reference, windows.recent):
         inside |= (instants >= starts_at) & (instants < ends_at)
     starts = np.unique(instants[inside].astype("datetime64[D]" if length == "day" else "datetime64[h]"))
-    return [span_of(partition_key(int(start.astype("datetime64[us]").astype(np.int64)), length)) for start in starts]
+    return [span_of(partition_key(as_micros(start), length)) for start in starts]
 
 
 def rows_of(cases: pd.DataFrame, span: Span) -> Int:

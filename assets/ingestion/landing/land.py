@@ -20,6 +20,7 @@ from assets.ingestion.landing.digests import row_digests
 from assets.ingestion.landing.errors import LandingError
 from assets.ingestion.landing.partitions import Span, partition_key
 from assets.ingestion.landing.places import MAX_NAME_BYTES, Kind, drop_zone
+from assets.instants import as_micros
 from assets.schema import Columns
 from assets.storage import Storage, atomic_path
 
@@ -108,7 +109,7 @@ def split_by_partition(table: pa.Table, span: Span) -> list[tuple[str, pa.Table]
     periods = instants.astype("datetime64[us]").astype(f"datetime64[{TIME_UNITS[span]}]")
     distinct, which = np.unique(periods, return_inverse=True)
     return [
-        (partition_key(int(start.astype("datetime64[us]").astype(np.int64)), span), table.filter(pa.array(which == at)))
+        (partition_key(as_micros(start), span), table.filter(pa.array(which == at)))
         for at, start in enumerate(distinct)
     ]
 

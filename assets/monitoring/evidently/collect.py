@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from assets.champion.quality.files import table_path
 from assets.config import Settings
 from assets.ingestion.landing.partitions import bounds, is_partition
 from assets.monitoring.tables import drift_path, verdicts_path
@@ -106,7 +107,7 @@ def _windows(storage: Storage, settings: Settings, spans: dict[Key, pd.Timestamp
 
 def _quality(storage: Storage, _: Settings, spans: dict[Key, pd.Timestamp]) -> Iterator[tuple[Key, Scalar]]:
     """The champion and the floor on landed partitions; overall, the champion is tested against the floor."""
-    table = _latest(storage.champion / "quality.parquet")
+    table = _latest(table_path(storage, "quality"))
     if table.empty:
         return
     table = table[table[Columns.SLICE].isin(SLICES) & table["metric"].isin(METRICS) & (table["k"] == 10)]
@@ -123,8 +124,8 @@ def _quality(storage: Storage, _: Settings, spans: dict[Key, pd.Timestamp]) -> I
 
 def _models(storage: Storage, _: Settings, spans: dict[Key, pd.Timestamp]) -> Iterator[tuple[Key, Scalar]]:
     """Embeddings and predictions per model."""
-    for file, named in (("embeddings", EMBEDDINGS), ("predictions", PREDICTIONS)):
-        for row in _latest(storage.champion / f"{file}.parquet").to_dict("records"):
+    for table, named in (("embeddings", EMBEDDINGS), ("predictions", PREDICTIONS)):
+        for row in _latest(table_path(storage, table)).to_dict("records"):
             key = _seen(spans, row["partition"])
             for column, name in named.items():
                 yield key, Scalar(name, float(row[column]), row["model"])

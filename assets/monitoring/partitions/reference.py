@@ -130,7 +130,7 @@ def _name(source: Source, settings: Settings) -> str:
         "seed": settings.training.seed,
         "span": settings.freshness.partition,
         "split": settings.split.model_dump(mode="json"),
-        "removed": source.removed,
+        "removed": {"users": sorted(source.removed.users), "items": sorted(source.removed.items)},
     }
     return hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -17,6 +17,7 @@ import pandas as pd
 
 from assets.ingestion.landing.batches import SHORT
 from assets.ingestion.landing.places import Kind, landed_folder
+from assets.ingestion.landing.removed import Removed, read_removed
 from assets.instants import wall_clock
 from assets.schema import Columns
 from assets.serving.live.generation import Generation, GenerationRecord, require_current
@@ -51,7 +52,7 @@ class Source:
     record: GenerationRecord
     cutoff: np.datetime64
     items: Sequence[Path]
-    removed: dict[str, list[str]]
+    removed: Removed
 
     def frame(self, query: str, parameters: Sequence[Any] = ()) -> pd.DataFrame:
         """Rows of a query."""
@@ -74,7 +75,7 @@ def open_source(storage: Storage) -> Iterator[Source]:
         FileNotFoundError: when a landed file that was applied is gone.
     """
     generation = require_current(storage)
-    record, removed = generation.record(), _removed(storage)
+    record, removed = generation.record(), read_removed(storage)
     with generation.open_store() as store, store.read() as reader:
         ledger = entries(reader)
     spill = storage.monitoring / "spill" / str(wall_clock())
@@ -97,11 +98,6 @@ def _cutoff(generation: Generation) -> np.datetime64:
     return np.datetime64(manifest["bounds"]["cutoff"], "us")
 
 
-def _removed(storage: Storage) -> dict[str, list[str]]:
-    path = storage.live / "removed.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"users": [], "items": []}
-
-
 def _files(storage: Storage, ledger: Sequence[LedgerEntry], kind: Kind) -> list[tuple[Path, LedgerEntry]]:
     folder = landed_folder(storage, kind)
     paths = {path.stem.rpartition("-")[2]: path for path in folder.glob("*/*.parquet")}
@@ -120,7 +116,7 @@ def _make_view(
     generation: Generation,
     record: GenerationRecord,
     ledger: Sequence[LedgerEntry],
-    removed: dict[str, list[str]],
+    removed: Removed,
 ) -> None:
     landed = [(path, entry) for path, entry in _files(storage, ledger, Kind.ENGAGEMENTS) if entry.applied]
     rule = _rule(record)
@@ -131,8 +127,9 @@ def _make_view(
     plain = [f"SELECT {ROWS} FROM {_scan(generation.base('interactions'))}", *parts[False]]
     connection.execute(f"CREATE VIEW plain AS {' UNION ALL '.join(plain)}")
     connection.execute("CREATE TABLE removed_users (user_id VARCHAR); CREATE TABLE removed_items (item_id VARCHAR)")
+    gone_ids = {"users": sorted(removed.users), "items": sorted(removed.items)}
     for kind, name in (("users", Columns.USER), ("items", Columns.ITEM)):
-        gone = pd.DataFrame({name: pd.Series(removed[kind], dtype=object)})  # noqa: F841 - DuckDB reads it by name
+        gone = pd.DataFrame({name: pd.Series(gone_ids[kind], dtype=object)})  # noqa: F841 - DuckDB reads it by name
         connection.execute(f"INSERT INTO removed_{kind} SELECT {name} FROM gone")
     every = "SELECT * FROM plain"
     if parts[True]:
@@ -142,7 +139,7 @@ def _make_view(
     kept = [
         f"{name} NOT IN (SELECT {name} FROM removed_{kind})"
         for kind, name in (("users", Columns.USER), ("items", Columns.ITEM))
-        if removed[kind]
+        if gone_ids[kind]
     ]
     connection.execute(f"CREATE VIEW engagements AS SELECT * FROM ({every}) WHERE {' AND '.join(kept) or 'true'}")
 

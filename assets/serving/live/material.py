@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from assets.instants import as_micros
 from assets.serving.live.generation import Origin
 from assets.storage import Storage
 from assets.stream import DatasetTables
@@ -45,11 +46,6 @@ class Material:
         return checkpoint_digest(self.manifest)
 
 
-def micros(instant: np.datetime64) -> int:
-    """Microseconds since 1970."""
-    return int(instant.astype("datetime64[us]").astype(np.int64))
-
-
 def of_run(
     storage: Storage, tables: DatasetTables, model_name: str, seed: int, until: np.datetime64 | None
 ) -> Material:
@@ -69,7 +65,7 @@ def of_run(
             f"{folder} was trained on tables {manifest['data_version'][:12]}, the tables are now {version[:12]}:"
             f" materialize training/{model_name} again"
         )
-    return Material(folder, manifest, tables, until, None if until is None else micros(until))
+    return Material(folder, manifest, tables, until, None if until is None else as_micros(until))
 
 
 def of_contest(folder: Path, tables: DatasetTables, until: int | None) -> Material:
