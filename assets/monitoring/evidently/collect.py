@@ -10,6 +10,7 @@ import pandas as pd
 
 from assets.champion.quality.files import table_path
 from assets.config import Settings
+from assets.evaluation.protocol import of_protocol
 from assets.ingestion.landing.partitions import bounds, is_partition
 from assets.monitoring.tables import drift_path, verdicts_path
 from assets.schema import ALL_WINDOWS, CaseSlice, Columns
@@ -86,12 +87,9 @@ def _windows(storage: Storage, settings: Settings, spans: dict[Key, pd.Timestamp
         return
     bounds_of = storage.read_table("split_bounds").dropna(subset=[Columns.WINDOW])
     starts = {str(int(row[Columns.WINDOW])): row[Columns.STARTS_AT] for row in bounds_of.to_dict("records")}
-    table = read_parquet(storage.metrics)
-    headline = settings.evaluation.headline
+    table = of_protocol(read_parquet(storage.metrics), settings.evaluation.headline)
     chosen = table[
-        (table["user_history"] == headline.user_history.value)
-        & (table["item_embeddings"] == headline.item_embeddings.value)
-        & table[Columns.SLICE].isin(SLICES)
+        table[Columns.SLICE].isin(SLICES)
         & table["metric"].isin(METRICS)
         & (table["k"] == 10)
         & (table[Columns.WINDOW].astype(str) != str(ALL_WINDOWS))

@@ -118,7 +118,7 @@ class _Builder:
     def _decay(self) -> Page:
         storage, attempt = self.storage, self.reader.attempt
         return site_decay.decay_page(
-            attempt("metrics", lambda: sources.read_metrics(storage)),
+            attempt("metrics", lambda: sources.read_metrics(storage, self.settings.evaluation.headline)),
             attempt("split bounds", lambda: sources.read_window_starts(storage)) or {},
             _floors(),
             attempt("quality over time", lambda: read_parquet(table_path(storage, "quality"))),

@@ -13,8 +13,9 @@ import pyarrow.parquet as pq
 
 from assets.champion.files import read_contests
 from assets.champion.record import read_record
+from assets.config import Protocol
 from assets.evaluation.files import ranks_path, read_info, seed_means_path
-from assets.evaluation.protocol import LISTED
+from assets.evaluation.protocol import LISTED, of_protocol
 from assets.monitoring.places import summary_path
 from assets.monitoring.site.cold import Ranked
 from assets.monitoring.tables import drift_path, read_verdicts, verdicts_path
@@ -28,7 +29,6 @@ T = TypeVar("T")
 MOST_CASES: Final = 500_000
 """Ranked cases per model that the cold-start page is computed from; of more, so many evenly spread over time."""
 
-HEADLINE: Final = ("rolling", "refreshed")
 MEASURES: Final = ("recall", "queries", "p50_ms", "p99_ms", "items", "dimension", "nlist", "nprobe")
 
 
@@ -73,13 +73,12 @@ def read_serving(storage: Storage) -> Serving | None:
     return Serving({"generation": generation.name, **record}, measured)
 
 
-def read_metrics(storage: Storage) -> pd.DataFrame:
-    """Metrics of the headline protocol, over seeds where there are several."""
+def read_metrics(storage: Storage, headline: Protocol) -> pd.DataFrame:
+    """Metrics of the headline protocol, or of all where it was not evaluated, over seeds where there are several."""
     path = seed_means_path(storage)
     metrics = read_parquet(path if path.exists() else storage.metrics)
-    history, embeddings = HEADLINE
-    of_headline = (metrics["user_history"] == history) & (metrics["item_embeddings"] == embeddings)
-    return metrics[of_headline] if of_headline.any() else metrics
+    chosen = of_protocol(metrics, headline)
+    return metrics if chosen.empty else chosen
 
 
 def read_window_starts(storage: Storage) -> dict[str, Any]:

@@ -102,6 +102,7 @@ def test_moments_hold_what_the_files_say(storage: Storage, settings: Settings) -
 def test_windows_have_the_headline_protocol_alone(settings: Settings) -> None:
     storage, headline = settings.storage, settings.evaluation.headline
     row = {
+        "protocol": "full",
         "user_history": headline.user_history.value,
         "item_embeddings": headline.item_embeddings.value,
         "model": "cdn",
