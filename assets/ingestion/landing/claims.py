@@ -179,7 +179,11 @@ def _is_offered(name: str) -> bool:
 
 
 def _files(folder: Path) -> Iterator[ClaimedFile]:
-    for path in folder.iterdir():
+    try:
+        paths = list(folder.iterdir())
+    except FileNotFoundError:  # emptied and dropped meanwhile, see drop_empty_claims
+        return
+    for path in paths:
         parsed = parse_stamped(path.name)
         if parsed is None:
             continue

@@ -2,12 +2,13 @@
 
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from assets.config import FreshnessConfig
-from assets.ingestion.landing.claims import claim, claimed, finish, quarantine, release
+from assets.ingestion.landing.claims import claim, claimed, drop_empty_claims, finish, quarantine, release
 from assets.ingestion.landing.partitions import partition_key
 from tests.assets.ingestion.landing.drops import CONFIG, HEADER, NOW, SECOND, csv, day, drop, storage_in, tree, written
 
@@ -163,6 +164,25 @@ def test_folders_and_what_vanishes_are_no_matter(tmp_path: Path, monkeypatch: py
     claims = take(storage)
     assert [file.name for file in claims.files] == ["here.csv"]
     assert (claims.failed, claims.quarantined) == ({}, {})
+
+
+def test_a_partition_that_another_run_drops_during_the_look_holds_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = storage_in(tmp_path)
+    for date in (1, 2):
+        drop(storage, f"{date}.csv", day(date))
+    first, second = take(storage).files
+    original = Path.iterdir
+
+    def finished_meanwhile(self: Path) -> Iterator[Path]:
+        if self.name == first.partition:
+            finish(storage, first)
+            drop_empty_claims(storage, [first.partition])
+        return original(self)
+
+    monkeypatch.setattr(Path, "iterdir", finished_meanwhile)
+    assert claimed(storage) == {second.partition: [second]}
 
 
 def test_what_the_file_system_refuses_stays_and_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
