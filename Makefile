@@ -5,13 +5,14 @@ BIN := $(VENV)/bin
 DATASET ?= simulated
 MODELS ?=
 SEEDS ?=
+LIKE ?=
 PORT ?= 3000
 SERVICE_PORT ?= 8000
 DASHBOARD_PORT ?= 8001
 SPEED ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run report studies ui dashboards serve replay retrain rollback test lint format lock bench bench-ats bench-catalogs clean
+.PHONY: help setup run report studies ui dashboards serve replay retrain rollback test lint format lock bench bench-ats bench-catalogs bench-peers clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -30,8 +31,8 @@ setup: $(VENV)/.ready ## make the environment from the lock
 run: setup ## materialize the whole graph: make run [DATASET=ml-100k] [MODELS=sasrec,decayed_popularity]
 	@$(BIN)/thaw run --dataset $(DATASET) $(if $(MODELS),--models $(MODELS))
 
-report: setup ## write docs/results/<dataset>.md, running what is missing: make report [DATASET=] [SEEDS=3] [MODELS=]
-	@$(BIN)/thaw report --dataset $(DATASET) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(MODELS),--models $(MODELS))
+report: setup ## pages of results, papers' figures beside ours, running what is missing: make report [DATASET=] [SEEDS=3] [MODELS=] [LIKE=ihm,cdn]
+	@$(BIN)/thaw report --dataset $(DATASET) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(MODELS),--models $(MODELS)) $(if $(LIKE),--like $(LIKE))
 
 studies: setup ## the tables of the HRNN-meta paper, then docs/results/<dataset>-hrnn.md: make studies [DATASET=] [ONLY=] [SEEDS=]
 	@$(BIN)/thaw studies --dataset $(DATASET) $(if $(ONLY),--only $(ONLY)) $(if $(SEEDS),--seeds $(SEEDS))
@@ -78,12 +79,27 @@ bench: setup ## measure speed and memory
 	$(BIN)/python benchmarks/freshness.py
 	$(BIN)/python benchmarks/live_index.py
 	$(BIN)/python -m benchmarks.drift
+	$(BIN)/python benchmarks/simulation.py
+	$(BIN)/python benchmarks/ingestion.py
+
+bench-scale: setup ## the whole graph at 100,000, 1,000,000 and 10,000,000 engagements, to docs/benchmarks.md (about an hour)
+	$(BIN)/python -m benchmarks.scale
 
 bench-ats: setup ## measure action-to-serving latency of a replay through Dagster and without it (about 15 minutes)
 	$(BIN)/python benchmarks/ats.py
 
 bench-catalogs: setup ## measure sampled against dense output from 1,000 to 1,000,000 items (about 10 minutes)
 	$(BIN)/python benchmarks/large_catalogs.py
+
+PEERS := benchmarks/peers
+$(PEERS)/.venv/.ready: $(PEERS)/requirements.txt requirements.lock
+	$(BIN)/python -m venv $(PEERS)/.venv
+	$(PEERS)/.venv/bin/python -m pip install -q --disable-pip-version-check "$$(grep -o '^torch==[^ ;]*' requirements.lock)"
+	$(PEERS)/.venv/bin/python -m pip install -q --disable-pip-version-check -r $(PEERS)/requirements.txt
+	@touch $@
+
+bench-peers: setup $(PEERS)/.venv/.ready ## training beside RecTools' SASRec on exported datasets (about 10 minutes)
+	$(BIN)/python -m benchmarks.peers.compare --nets
 
 clean: ## remove data, run history and caches (not the environment)
 	rm -rf data .dagster transforms/target transforms/logs .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -21,6 +21,8 @@ from assets.storage import Storage
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
 MEDIAN: Final = 0.5
+HELD_OUT_SHARES: Final = {"held_out_items": 0.5, "held_out_users": 0.2}
+"""What of all ids the kinds that hold ids out hold out, unless told: HRNN-meta paper, Table 7 and section 4.1."""
 DEFAULT_HEAD_SHARE: Final = 0.2
 """The Pareto principle's share (CDN paper, section 4.1)."""
 
@@ -31,13 +33,18 @@ KINDS_WITH: Final = {
     "fraction": ("fraction",),
     "frame": ("fraction",),
     "held_out_by": ("leave_one_out",),
-    "held_out_share": ("held_out_items",),
-    "held_out_seed": ("held_out_items",),
+    "held_out_share": tuple(HELD_OUT_SHARES),
+    "held_out_seed": tuple(HELD_OUT_SHARES),
     "windows": ("median_time", "quantile"),
     "cut_by": ("median_time", "quantile"),
-    "validation_fraction": (*CUT_IN_TIME, "held_out_items"),
+    "validation_fraction": (*CUT_IN_TIME, *HELD_OUT_SHARES),
 }
 """Settings of the split that some kinds only have -> those kinds."""
+
+
+RANDOM_LEAVE_ONE_OUT: Final = {"kind": "leave_one_out", "held_out_by": "random"}
+TIMELESS: Final = ("book-crossing",)
+"""Datasets whose engagements have no time: :data:`RANDOM_LEAVE_ONE_OUT` is their split unless another is configured."""
 
 
 class ConfigError(ValueError):
@@ -51,16 +58,45 @@ class StrictModel(BaseModel):
 
 
 class EngagementRule(StrictModel):
-    """Which interactions count as engagements (default: every row)."""
+    """Which interactions count as engagements (default: every row), and which users and items the tables keep."""
 
     minimum_value: float | None = Field(None, description="keep interactions whose value is at least this")
     event_types: tuple[str, ...] = Field((), description="keep these event types; empty keeps all")
+    k_core: int = Field(
+        0, ge=0, description="keep users and items with at least this many kept engagements each; 0 keeps all"
+    )
+    k_core_counts: Literal["before_cutoff", "all_looking_ahead"] = Field(
+        "before_cutoff",
+        description="engagements that k_core counts. before_cutoff: what is known at the cutoff; users and items that"
+        " come later stay. all_looking_ahead: those of test time too, as published experiments do",
+    )
+    k_core_passes: int | None = Field(
+        None,
+        ge=1,
+        description="how often k_core counts and leaves out; none: until all that is kept has enough. 1: as the"
+        " preprocessing of SASRec, whose kept users and items may have fewer",
+    )
+
+    @model_validator(mode="after")
+    def _core_is_asked_for(self) -> Self:
+        if self.k_core == 1:
+            raise ValueError("k_core 1 leaves nothing out: use 0 for none, or 2 and more")
+        if not self.k_core and (self.k_core_counts != "before_cutoff" or self.k_core_passes is not None):
+            raise ValueError("k_core_counts and k_core_passes are for a k_core of 2 and more")
+        return self
+
+    @property
+    def looks_ahead(self) -> bool:
+        """Whether what is kept depends on engagements of test time."""
+        return self.k_core_counts == "all_looking_ahead"
 
 
 class SplitConfig(StrictModel):
     """The split, and what counts as head and tail (DESIGN section 3). A setting without effect is refused."""
 
-    kind: Literal["median_time", "quantile", "fraction", "leave_one_out", "held_out_items"] = "median_time"
+    kind: Literal["median_time", "quantile", "fraction", "leave_one_out", "held_out_items", "held_out_users"] = (
+        "median_time"
+    )
     quantile: float | None = Field(
         None, gt=0, lt=1, description="of all timestamps, where the cutoff lies; for kind quantile"
     )
@@ -73,8 +109,13 @@ class SplitConfig(StrictModel):
     held_out_by: Literal["time", "random"] = Field(
         "time", description="which two engagements of a user leave_one_out holds out: the latest, or any"
     )
-    held_out_share: float = Field(0.5, gt=0, lt=1, description="of the items, what held_out_items holds out")
-    held_out_seed: int = Field(0, description="which items held_out_items holds out")
+    held_out_share: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="of the items or users, what is held out; none: 0.5 of the items, 0.2 of the users",
+    )
+    held_out_seed: int = Field(0, description="which items held_out_items holds out, or users held_out_users")
     windows: int = Field(5, ge=1, le=50, description="of kinds median_time and quantile")
     cut_by: Literal["duration", "count"] = Field("duration", description="how the test period is cut into windows")
     validation_fraction: float = Field(
@@ -117,6 +158,13 @@ class SplitConfig(StrictModel):
         return MEDIAN if self.quantile is None else self.quantile
 
     @property
+    def share_held_out(self) -> float:
+        """Of the items or users, what kinds that hold ids out do; the others do not ask."""
+        if self.held_out_share is not None:
+            return self.held_out_share
+        return HELD_OUT_SHARES.get(self.kind, HELD_OUT_SHARES["held_out_items"])
+
+    @property
     def test_windows(self) -> int | None:
         """How many test windows there are; None where the data decide: as many frames as reach its end."""
         if self.kind == "fraction":
@@ -144,6 +192,9 @@ class EvaluationConfig(StrictModel):
         Protocol(user_history=UserHistory.FROZEN, item_embeddings=ItemEmbeddings.FROZEN),
     )
     ks: tuple[int, ...] = (5, 10, 20, 50)
+    max_cases: int = Field(
+        60_000, ge=1, description="test cases every model is ranked on; of more, so many are drawn, the same for all"
+    )
     bootstrap_samples: int = Field(500, ge=2)
     smoothing: float = Field(0.02, gt=0, description="added to every item's (decayed) count, so that logs are finite")
     min_cases: int = Field(100, ge=1, description="results with fewer cases are flagged")
@@ -355,6 +406,15 @@ class Settings(StrictModel):
             raise ValueError("evaluation.protocols lists one protocol twice")
         return self
 
+    @model_validator(mode="after")
+    def _core_counts_what_is_known(self) -> Self:
+        if self.engagement.k_core and not self.engagement.looks_ahead and not self.split.cuts_in_time:
+            raise ValueError(
+                f"engagement.k_core counts what lies before the cutoff, and split.kind {self.split.kind} has no cutoff"
+                " in time: set engagement.k_core_counts to all_looking_ahead"
+            )
+        return self
+
     @property
     def storage(self) -> Storage:
         return Storage(root=self.home / "data", dataset=self.dataset)
@@ -377,12 +437,31 @@ def load_settings(environment: Mapping[str, str] | None = None, **overrides: Any
     if data_dir := environment.get("THAW_DATA_DIR"):
         values["data_dir"] = Path(data_dir).resolve()
     values.update(overrides)
+    values = _split_without_times(values)
     try:
         return Settings(**values)
     except ValidationError as error:
         source = environment.get("THAW_CONFIG") or "the environment"
         problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise ConfigError(f"configuration from {source} is not valid: {problems}") from error
+
+
+def _split_without_times(values: dict[str, Any]) -> dict[str, Any]:
+    """The values with the split that a dataset without times has, where they name no kind of split.
+
+    Raises:
+        ConfigError: when they name one that asks for times.
+    """
+    given = values.get("split", {})
+    if values.get("dataset") not in TIMELESS or not isinstance(given, dict):
+        return values
+    split = {**({} if "kind" in given else RANDOM_LEAVE_ONE_OUT), **given}
+    if {name: split.get(name) for name in RANDOM_LEAVE_ONE_OUT} != RANDOM_LEAVE_ONE_OUT:
+        raise ConfigError(
+            f"dataset {values['dataset']} has no times, so it cannot be split by split.kind {split['kind']}: leave"
+            " split.kind out, or set it to leave_one_out with held_out_by random"
+        )
+    return {**values, "split": split}
 
 
 def _read_yaml(path: str | None) -> dict[str, Any]:

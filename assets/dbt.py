@@ -21,6 +21,7 @@ from assets.config import Settings
 from assets.storage import Storage, locked
 from assets.transforms import export
 from assets.transforms.contracts import EXPORTS
+from assets.transforms.filter_notes import core_words
 from assets.transforms.project import DBT, PROJECT_DIR, dbt_environment, environment, prepare_manifest
 from assets.transforms.stamp import BuildStamp, begin_build, end_build, raw_version
 from assets.transforms.variables import dbt_vars
@@ -126,17 +127,22 @@ def _with_row_counts(context: dg.AssetExecutionContext, storage: Storage, events
     pool=keys.WAREHOUSE_POOL,
     description="The warehouse's tables as Parquet: all that quality, training, evaluation and serving read.",
 )
-def tables(storage: dg.ResourceParam[Storage]) -> dg.MaterializeResult:
+def tables(
+    context: dg.AssetExecutionContext, storage: dg.ResourceParam[Storage], settings: dg.ResourceParam[Settings]
+) -> dg.MaterializeResult:
     """Export the warehouse; its data version is the digest of the tables."""
     started = time.perf_counter()
     with locked(storage.warehouse_lock):
         manifest = export.export_tables(storage)
     rows = {name: record["rows"] for name, record in manifest["tables"].items()}
+    if settings.engagement.looks_ahead:
+        context.log.warning("k-core: %s", core_words(settings.engagement))
     return dg.MaterializeResult(
         data_version=dg.DataVersion(manifest["version"]),
         metadata={
             "profile": dg.MetadataValue.md(storage.read_table("dataset_profile").to_markdown(index=False)),
             "split_bounds": dg.MetadataValue.md(storage.read_table("split_bounds").to_markdown(index=False)),
+            "left_out": dg.MetadataValue.md(core_words(settings.engagement) or "nothing"),
             "rows": dg.MetadataValue.json(rows),
             "dagster/row_count": rows["interactions"],
             "raw_data_version": manifest["data_version"],

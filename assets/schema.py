@@ -22,6 +22,7 @@ class Columns:
 
     TITLE: Final = "title"
     CREATED_AT: Final = "created_at"
+    CONTENT: Final = "content"
     AVAILABLE_AT: Final = "available_at"
     FIRST_ENGAGED_AT: Final = "first_engaged_at"
     TRAIN_COUNT: Final = "train_count"
@@ -102,12 +103,14 @@ ITEM_BASE_COLUMNS: Final = (Columns.ITEM, Columns.TITLE, Columns.CREATED_AT)
 USER_BASE_COLUMNS: Final = (Columns.USER,)
 ITEM_COLUMNS: Final = (
     *ITEM_BASE_COLUMNS,
+    Columns.CONTENT,
     Columns.AVAILABLE_AT,
     Columns.FIRST_ENGAGED_AT,
     Columns.TRAIN_COUNT,
     Columns.SLICE,
 )
-"""Of the exported items table; every other column of it is a categorical feature."""
+"""Of the exported items table, which has a content column only where an item has content; every other column of it is a
+categorical feature."""
 USER_COLUMNS: Final = (*USER_BASE_COLUMNS, Columns.TRAIN_COUNT)
 """Of the exported users table; every other column of it is a categorical feature."""
 

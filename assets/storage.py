@@ -130,9 +130,39 @@ def read_parquet(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
     Raises:
         FileNotFoundError: with the asset to materialize first, when the file is missing.
     """
+    return read_arrow(path, columns).to_pandas()
+
+
+def read_arrow(path: Path, columns: list[str] | None = None) -> pa.Table:
+    """Read one Parquet file as it is: a text takes 16 bytes here and 70 as an object of a frame.
+
+    Raises:
+        FileNotFoundError: with the asset to materialize first, when the file is missing.
+    """
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist: materialize the asset that writes it first (`thaw run`)")
-    return pq.read_table(path, columns=columns, partitioning=None).to_pandas()
+    return pq.read_table(path, columns=columns, partitioning=None)
+
+
+def read_compact(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
+    """Read one Parquet file, texts and lists as Arrow's.
+
+    Ten million engagements take a fifth of the memory that objects would, and none of the seconds to make those.
+
+    Raises:
+        FileNotFoundError: with the asset to materialize first, when the file is missing.
+    """
+    return read_arrow(path, columns).to_pandas(types_mapper=_as_it_is)
+
+
+def plain_texts(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with texts as objects, as :func:`read_parquet` would give them."""
+    texts = [column for column in frame if frame[column].dtype == pd.ArrowDtype(pa.string())]
+    return frame.astype(dict.fromkeys(texts, object)) if texts else frame
+
+
+def _as_it_is(kind: pa.DataType) -> pd.ArrowDtype | None:
+    return pd.ArrowDtype(kind) if pa.types.is_string(kind) or pa.types.is_list(kind) else None
 
 
 @contextmanager

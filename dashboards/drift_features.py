@@ -9,6 +9,8 @@ from typing import Final
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from assets.schema import ITEM_COLUMNS, Columns, Split
 
@@ -41,6 +43,7 @@ CATEGORY_NAMES: Final = ("genre", "category", "topic", "brand", "publisher", "au
 TOP_CATEGORIES: Final = 12
 OTHER, NONE = "(other)", "(none)"
 WEEKDAYS: Final = ("1 Mon", "2 Tue", "3 Wed", "4 Thu", "5 Fri", "6 Sat", "7 Sun")
+HOURS: Final = tuple(f"{hour:02d}" for hour in range(24))
 SECONDS_PER_DAY: Final = 86_400
 
 
@@ -58,12 +61,12 @@ def engagement_features(interactions: pd.DataFrame, items: pd.DataFrame, users: 
     item = _rows_of(interactions, items, Columns.ITEM)
     user = _rows_of(interactions, users, Columns.USER)
     instants = interactions[Columns.TIMESTAMP]
-    earlier = interactions.groupby(Columns.USER)[Columns.TIMESTAMP].rank(method="min") - 1
+    earlier = instants.groupby(user).rank(method="min") - 1
     age = instants.to_numpy("datetime64[us]") - items[Columns.AVAILABLE_AT].to_numpy("datetime64[us]")[item]
     weekdays = np.array(WEEKDAYS, dtype=object)
     return pd.DataFrame(
         {
-            Columns.SPLIT: interactions[Columns.SPLIT].to_numpy(dtype=object),
+            Columns.SPLIT: interactions[Columns.SPLIT].array,
             Columns.WINDOW: interactions[Columns.WINDOW].to_numpy(),
             ITEM_POPULARITY: np.log1p(items[Columns.TRAIN_COUNT].to_numpy(np.float64)[item]),
             USER_ACTIVITY: np.log1p(earlier.to_numpy(np.float64)),
@@ -72,7 +75,7 @@ def engagement_features(interactions: pd.DataFrame, items: pd.DataFrame, users: 
             CATEGORY: _categories(items).to_numpy(dtype=object)[item],
             ITEM_SLICE: items[Columns.SLICE].to_numpy(dtype=object)[item],
             USER_KNOWN: np.where(users[Columns.TRAIN_COUNT].to_numpy()[user] > 0, "yes", "no"),
-            HOUR: instants.dt.strftime("%H").to_numpy(dtype=object),
+            HOUR: np.array(HOURS, dtype=object)[instants.dt.hour.to_numpy()],
             WEEKDAY: weekdays[instants.dt.dayofweek.to_numpy()],
         }
     )
@@ -80,7 +83,9 @@ def engagement_features(interactions: pd.DataFrame, items: pd.DataFrame, users: 
 
 def _rows_of(interactions: pd.DataFrame, table: pd.DataFrame, key: str) -> np.ndarray:
     """[N] row of ``table`` for every engagement."""
-    rows = pd.Index(table[key]).get_indexer(interactions[key])
+    known = pa.array(table[key], pa.string(), from_pandas=True)
+    found = pc.index_in(pa.array(interactions[key], pa.string(), from_pandas=True), known)
+    rows = pc.fill_null(found, -1).to_numpy(zero_copy_only=False)
     if (rows < 0).any():
         unknown = interactions[key].to_numpy()[rows < 0][0]
         raise ValueError(f"{key} {unknown!r} has engagements and no row in its table: materialize the tables again")

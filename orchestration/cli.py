@@ -13,6 +13,8 @@ from orchestration.dashboards_cli import app as dashboards_app
 from orchestration.home import QUIET, prepare_home
 from orchestration.live_cli import app as live_app
 from orchestration.options import Dataset, Models, settings_of
+from orchestration.report_cli import app as report_app
+from orchestration.simulate_cli import app as simulate_app
 from orchestration.study_cli import app as study_app
 
 if TYPE_CHECKING:  # importing the runner imports Dagster: `thaw --help` does without
@@ -22,9 +24,11 @@ app = typer.Typer(
     help="Thaw keeps new and long-tail items retrievable.", no_args_is_help=True, pretty_exceptions_enable=False
 )
 app.add_typer(live_app)
+app.add_typer(report_app)
 app.add_typer(study_app)
 app.add_typer(champion_app)
 app.add_typer(dashboards_app)
+app.add_typer(simulate_app)
 
 
 @app.command()
@@ -43,8 +47,9 @@ def run(
     select: Annotated[
         str | None, typer.Option(help="only these assets, in Dagster's selection syntax: 'group:evaluation'")
     ] = None,
+    force: Annotated[bool, typer.Option(help="make unchanged assets too")] = False,
 ) -> None:
-    """Materialize the whole graph, then print the leaderboard and the index's self-check."""
+    """Materialize what of the whole graph is not current, then print the leaderboard and the index's self-check."""
     console = Console(highlight=False)
     settings = settings_of(dataset, models)
     prepare_home(settings)
@@ -52,35 +57,12 @@ def run(
     from orchestration.summary import print_summary  # noqa: PLC0415
 
     try:
-        outcome = run_graph(settings, select, console)
+        outcome = run_graph(settings, select, console, force=force)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     if not outcome.success:
         _fail(settings, outcome, console)
-    print_summary(settings, outcome.materialized, console)
-
-
-@app.command()
-def report(
-    dataset: Dataset = None,
-    models: Models = None,
-    seeds: Annotated[int | None, typer.Option(min=1, help="train the nets with this many seeds")] = None,
-    to: Annotated[Path | None, typer.Option(help="folder of the pages; default: docs/results")] = None,
-) -> None:
-    """Run what is missing for a dataset's page of results, then write the page and its figures."""
-    console = Console(highlight=False)
-    settings = settings_of(dataset, models)
-    if seeds:
-        settings = settings.model_copy(update={"training": settings.training.model_copy(update={"seeds": seeds})})
-    prepare_home(settings)
-    from orchestration.report import RESULTS, make_missing, write_report  # noqa: PLC0415
-
-    outcome = make_missing(settings, console)
-    if outcome is not None and not outcome.success:
-        _fail(settings, outcome, console)
-    asked = f"make report DATASET={settings.dataset} SEEDS={settings.training.seeds}"
-    command = asked + (f" MODELS={','.join(settings.models)}" if settings.models else "")
-    console.print(str(write_report(settings, command, to or RESULTS)), soft_wrap=True)
+    print_summary(settings, outcome.current, console)
 
 
 @app.command()
@@ -96,10 +78,11 @@ def ui(dataset: Dataset = None, models: Models = None, port: Annotated[int, type
 
 @app.command()
 def datasets() -> None:
-    """List the registered datasets."""
-    from assets.ingestion.registry import DATASETS  # noqa: PLC0415
+    """List the registered datasets, and folders of THAW_DATA_DIR with a mapping."""
+    from assets.ingestion.registry import listed  # noqa: PLC0415
 
-    _table(["dataset", "licence"], [(name, adapter.licence) for name, adapter in DATASETS.items()])
+    data_dir = Path(folder) if (folder := os.environ.get("THAW_DATA_DIR")) else None
+    _table(["dataset", "licence"], [(name, adapter.licence) for name, adapter in listed(data_dir).items()])
 
 
 @app.command()

@@ -30,5 +30,5 @@ def _check_names(settings: Settings) -> None:
     from assets.ingestion.registry import find  # noqa: PLC0415 - keeps `thaw --help` fast
     from assets.training.registry import roster  # noqa: PLC0415
 
-    find(settings.dataset)
+    find(settings.dataset, settings.data_dir)
     roster(settings)

@@ -2,9 +2,12 @@
 
 import logging
 import time
+from collections.abc import Sequence
 
 import dagster as dg
 from rich.console import Console
+
+from orchestration.unchanged import Plan, Unit
 
 _FINISHED = {"STEP_SUCCESS": "[green]done[/]", "STEP_FAILURE": "[red]failed[/]", "STEP_SKIPPED": "[yellow]skipped[/]"}
 
@@ -55,3 +58,29 @@ def step_lines(console: Console) -> dg.LoggerDefinition:
         return logger
 
     return lines
+
+
+def print_plan(units: Sequence[Unit], plan: Plan, console: Console) -> None:
+    """A line per stage: how many of its assets are as they would be made, and why the first of the others is not."""
+    stages: dict[str, list[tuple[str, Unit]]] = {}
+    for unit in units:
+        for asset in unit.assets:
+            stages.setdefault(asset.split("/")[0], []).append((asset, unit))
+    for stage, held in stages.items():
+        run = [(asset, plan.reasons[unit.name]) for asset, unit in held if unit.name in plan.reasons]
+        console.print(f"[dim]{_counted(stage, len(held), run)}[/]", soft_wrap=True)
+        warned = sorted({check for _, unit in held for check in _warnings(plan, unit)})
+        for check in warned:
+            console.print(f"[yellow]warning stands[/]  {check.replace(':', ' · ')}", soft_wrap=True)
+
+
+def _counted(stage: str, count: int, run: list[tuple[str, str]]) -> str:
+    left = count - len(run)
+    if not run:
+        return f"unchanged  {stage}: {count} of {count} assets"
+    asset, reason = run[0]
+    return f"to make    {stage}: {len(run)} of {count} assets ({left} unchanged); {asset}: {reason}"
+
+
+def _warnings(plan: Plan, unit: Unit) -> list[str]:
+    return plan.unchanged[unit.name].warnings if unit.name in plan.unchanged else []

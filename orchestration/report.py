@@ -12,14 +12,15 @@ import torch
 from rich.console import Console
 
 from assets import keys
-from assets.config import PROJECT_ROOT, Settings, SplitConfig
+from assets.config import PROJECT_ROOT, EngagementRule, Settings, SplitConfig
 from assets.evaluation.board import Board
 from assets.evaluation.document import Origin, Page, Results, Timing, document
 from assets.evaluation.files import comparisons_path, decay_table_path, read_info, read_results, read_seed_means
+from assets.evaluation.likes import LIKES, Like, engagement_words, words
 from assets.evaluation.needed import needed
 from assets.evaluation.paper_tables import FIRST_WINDOW, head_words, published_full, sampled_boards
 from assets.evaluation.protocol import of_protocol
-from assets.evaluation.published import FULL, QUANTILE
+from assets.evaluation.published_rows import FULL, HELD_OUT_USERS, QUANTILE
 from assets.evaluation.run import build_leaderboard, floors, headline_k
 from assets.evaluation.sampled.run import build_leave_one_out, read_sampled_means
 from assets.evaluation.slices import HIT_RATE, NDCG, Metric
@@ -28,6 +29,7 @@ from assets.storage import Storage, write_bytes, write_text
 from assets.training.checkpoints import git_revision, read_manifest
 from assets.training.registry import roster
 from assets.training.seeds import seeds_of
+from assets.transforms.filter_notes import core_words
 from dashboards.decay import decay_png
 from orchestration.home import open_instance
 from orchestration.runner import Outcome, run_graph
@@ -62,12 +64,13 @@ def make_missing(settings: Settings, console: Console) -> Outcome | None:
     return run_graph(settings, selection, console) if selection else None
 
 
-def write_report(settings: Settings, command: str, folder: Path) -> Path:
+def write_report(settings: Settings, command: str, folder: Path, like: Like | None = None) -> Path:
     """Render the page from the files of the last runs; figures beside it.
 
     Args:
         command: what was asked for, as typed.
         folder: of the pages.
+        like: the paper whose conditions ``settings`` are; None for the configured ones.
 
     Raises:
         FileNotFoundError: when a result is missing; :func:`make_missing` makes it.
@@ -75,12 +78,13 @@ def write_report(settings: Settings, command: str, folder: Path) -> Path:
     """
     storage = settings.storage
     results = gather(settings)
-    stem = page_stem(storage.dataset, settings.split.kind)
+    stem = like_stem(storage.dataset, like) if like else page_stem(storage.dataset, settings.split.kind)
     figures = _draw(results, settings, folder, stem)
     others = {
         name: f"{name}.md" for name in _stems(storage.dataset) if name != stem and (folder / f"{name}.md").exists()
     }
-    text = document(results, _origin(settings, command), Page(figures, others))
+    conditions = words(like, settings) if like else engagement_words(settings.engagement)
+    text = document(results, _origin(settings, command, conditions), Page(figures, others))
     return write_text(folder / f"{stem}.md", text)
 
 
@@ -89,9 +93,16 @@ def page_stem(dataset: str, kind: str) -> str:
     return dataset if kind == DEFAULT_SPLIT else f"{dataset}-{kind.replace('_', '-')}"
 
 
+def like_stem(dataset: str, like: Like) -> str:
+    """File name, without its suffix, of a page under a paper's conditions."""
+    return f"{dataset}-like-{like.name}"
+
+
 def _stems(dataset: str) -> list[str]:
     """Of every page that a dataset may have."""
-    return [page_stem(dataset, kind) for kind in get_args(SplitConfig.model_fields["kind"].annotation)]
+    kinds = get_args(SplitConfig.model_fields["kind"].annotation)
+    studies = f"{dataset}-hrnn"
+    return [*(page_stem(dataset, kind) for kind in kinds), *(like_stem(dataset, like) for like in LIKES), studies]
 
 
 def gather(settings: Settings) -> Results:
@@ -110,7 +121,9 @@ def gather(settings: Settings) -> Results:
         leaderboard=build_leaderboard(storage, settings),
         comparisons=read_results(comparisons_path(storage), infos, "comparisons"),
         relative={model: points[points["model"] == model] for model in models},
-        sampled=sampled_boards(read_sampled_means(storage, settings), settings.sampled, config.min_cases)
+        sampled=sampled_boards(
+            read_sampled_means(storage, settings), settings.sampled, config.min_cases, settings.split.kind
+        )
         if settings.split.cuts_in_time
         else (),
         leave_one_out=build_leave_one_out(storage, settings) if settings.split.kind == "leave_one_out" else None,
@@ -119,7 +132,11 @@ def gather(settings: Settings) -> Results:
 
 
 def _published(means: pd.DataFrame, settings: Settings) -> list[Board]:
-    places = {DEFAULT_SPLIT: (FULL, FIRST_WINDOW), QUANTILE: (QUANTILE, ALL_WINDOWS)}
+    places = {
+        DEFAULT_SPLIT: (FULL, FIRST_WINDOW),
+        QUANTILE: (QUANTILE, ALL_WINDOWS),
+        HELD_OUT_USERS: (HELD_OUT_USERS, ALL_WINDOWS),
+    }
     if settings.split.kind not in places:
         return []
     protocol, window = places[settings.split.kind]
@@ -146,7 +163,7 @@ def _draw(results: Results, settings: Settings, folder: Path, stem: str) -> dict
     return files
 
 
-def _origin(settings: Settings, command: str) -> Origin:
+def _origin(settings: Settings, command: str, conditions: Sequence[tuple[str, str]]) -> Origin:
     storage, models = settings.storage, roster(settings)
     manifests = [read_manifest(storage, model, seed) for model in models for seed in seeds_of(model, settings)]
     first = settings.training.seed
@@ -155,8 +172,8 @@ def _origin(settings: Settings, command: str) -> Origin:
         commit=commit(),
         trained_at=sorted({manifest["git_revision"][:COMMIT_SHOWN] for manifest in manifests}),
         seeds=range(first, first + settings.training.seeds),
-        split=split_words(settings.split),
-        facts=facts(storage),
+        split=split_words(settings.split) + filter_words(settings.engagement),
+        facts=[*conditions, *facts(storage)],
         timings=_timings(settings, models),
         unit_seconds=_unit_seconds(),
         unit=UNIT,
@@ -172,10 +189,18 @@ def split_words(split: SplitConfig) -> str:
         "quantile": f"everything before the {split.quantile} quantile of time trains; {windows}",
         "fraction": f"the first {split.fraction:.0%} of the engagements train; test windows of one {split.frame} each",
         "leave_one_out": f"leave-one-out: of every user's {last} engagements one tests and one validates",
-        "held_out_items": f"held-out items: {split.held_out_share:.0%} of all items, drawn uniformly with seed "
+        "held_out_items": f"held-out items: {split.share_held_out:.0%} of all items, drawn uniformly with seed "
         f"{split.held_out_seed}, are tested after training on the others",
+        "held_out_users": f"held-out users: {split.share_held_out:.0%} of all users, drawn uniformly with seed "
+        f"{split.held_out_seed}, are tested after training on the others, whose later engagements are earlier in the"
+        " source: no evidence about serving",
     }
     return f"{words[split.kind]}; head: {head_words(split)}"
+
+
+def filter_words(rule: EngagementRule) -> str:
+    """What follows the words of the split where the tables were filtered to a k-core; else nothing."""
+    return f"; kept are {core_words(rule)}" if rule.k_core else ""
 
 
 def facts(storage: Storage) -> list[tuple[str, str]]:

@@ -1,8 +1,10 @@
 """Running the graph from the command line: in this process, on the persistent instance, with a summary at the end."""
 
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
@@ -15,19 +17,36 @@ from assets.config import Settings
 from orchestration.definitions import build_definitions
 from orchestration.home import open_instance
 from orchestration.jobs import REFRESH_ALL, out_of_reach
-from orchestration.progress import step_lines
+from orchestration.progress import print_plan, step_lines
 from orchestration.slots import free_dead_slots, process_tags
+from orchestration.unchanged import Plan, forget, plan, record
+from orchestration.units import finished_of, known_of, units_of
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended: its id, whether it succeeded, what it made, and the keys of steps and checks that failed."""
+    """How a run ended.
+
+    Attributes:
+        run_id: Dagster's; empty where nothing had to run.
+        success: whether every step and check did.
+        materialized: assets that it made.
+        failed_steps: their keys, each with its message.
+        failed_checks: of severity error.
+        unchanged: assets that it left out, because they are what it would have made.
+    """
 
     run_id: str
     success: bool
     materialized: frozenset[str]
     failed_steps: dict[str, str]
     failed_checks: list[str]
+    unchanged: frozenset[str] = frozenset()
+
+    @property
+    def current(self) -> frozenset[str]:
+        """Assets that are now what the settings and sources make of them."""
+        return self.materialized | self.unchanged
 
     @property
     def interrupted(self) -> bool:
@@ -50,46 +69,96 @@ def run_assets(
     """
     definitions = build_definitions(settings, progress=step_lines(console))
     job = definitions.resolve_implicit_global_asset_job_def()
-    return _execute(settings, job, list(map(dg.AssetKey, chosen)), console, partitions, config or {})
+    chosen_keys = list(map(dg.AssetKey, chosen))
+    with _instance(settings, console) as instance:
+        return _execute(Work(definitions, instance, settings), job, chosen_keys, partitions, config or {})
 
 
-def run_graph(settings: Settings, selection: str | None, console: Console, partitions: Sequence[str] = ()) -> Outcome:
-    """Materialize ``selection`` (Dagster's asset selection syntax; default: the whole roster graph).
+def run_graph(
+    settings: Settings,
+    selection: str | None,
+    console: Console,
+    partitions: Sequence[str] = (),
+    *,
+    force: bool = False,
+) -> Outcome:
+    """Materialize ``selection`` (Dagster's asset selection syntax), or what of the whole roster graph is not current.
 
     Of a selection, only what the settings make is run: no model that is not in the roster, no table of another split.
+    What is selected is made whether it is current or not.
 
     Args:
         partitions: of what is selected, in their order; all of them, from the first to the last, in this one run.
+        force: without a selection, make what is current too.
 
     Raises:
         ValueError: when the selection holds no asset, or none that the settings make.
     """
     definitions = build_definitions(settings, progress=step_lines(console))
-    job, chosen = definitions.resolve_job_def(REFRESH_ALL), None
     if selection is not None:
         job = definitions.resolve_implicit_global_asset_job_def()
         chosen = _within_reach(resolve(selection, definitions), settings)
-    return _execute(settings, job, chosen, console, partitions, {})
+        with _instance(settings, console) as instance:
+            return _execute(Work(definitions, instance, settings), job, chosen, partitions, {})
+    with _instance(settings, console) as instance:
+        work = Work(definitions, instance, settings)
+        return _run_changed(work, partitions, console, force)
 
 
-def _execute(
-    settings: Settings,
-    job: dg.JobDefinition,
-    chosen: list[dg.AssetKey] | None,
-    console: Console,
-    partitions: Sequence[str],
-    ops: Mapping[str, Any],
-) -> Outcome:
+@dataclass(frozen=True)
+class Work:
+    """What runs are made of."""
+
+    definitions: dg.Definitions
+    instance: dg.DagsterInstance
+    settings: Settings
+
+
+def _run_changed(work: Work, partitions: Sequence[str], console: Console, force: bool) -> Outcome:
+    """The whole graph's job, without the steps that would only do again what they did."""
+    units = units_of(work.definitions)
+    known = known_of(work.instance, units)
+    made = Plan(dict.fromkeys((unit.name for unit in units), "--force"), {})
+    if not force:
+        made = plan(units, work.settings, known, datetime.now(UTC))
+    print_plan(units, made, console)
+    unchanged = frozenset(asset for unit in units if unit.name in made.unchanged for asset in unit.assets)
+    chosen = [dg.AssetKey.from_user_string(asset) for unit in units for asset in unit.assets if asset not in unchanged]
+    if not chosen:
+        return Outcome("", True, frozenset(), {}, [], unchanged)
+    job = work.definitions.resolve_job_def(REFRESH_ALL)
+    return replace(_execute(work, job, chosen if unchanged else None, partitions, {}), unchanged=unchanged)
+
+
+@contextmanager
+def _instance(settings: Settings, console: Console) -> Iterator[dg.DagsterInstance]:
     with open_instance(settings) as instance:
         for run_id in free_dead_slots(instance):
             console.print(f"run {run_id} had died: marked as failed, its place in the queue freed")
-        result = job.execute_in_process(
-            instance=instance,
-            asset_selection=chosen,
-            raise_on_error=False,
-            run_config={"loggers": {"progress": {}}, "ops": dict(ops)},
-            tags={**process_tags(), "thaw/dataset": settings.dataset, **_range(partitions)},
-        )
+        yield instance
+
+
+def _execute(
+    work: Work,
+    job: dg.JobDefinition,
+    chosen: list[dg.AssetKey] | None,
+    partitions: Sequence[str],
+    ops: Mapping[str, Any],
+) -> Outcome:
+    """Run a job, keeping the accounts of :mod:`orchestration.unchanged` right, whatever was chosen of it."""
+    names = None if chosen is None else {key.to_user_string() for key in chosen}
+    units = units_of(work.definitions)
+    touched = [unit for unit in units if names is None or names.intersection(unit.assets)]
+    forget(work.settings.storage, touched)
+    started = datetime.now(UTC)
+    result = job.execute_in_process(
+        instance=work.instance,
+        asset_selection=chosen,
+        raise_on_error=False,
+        run_config={"loggers": {"progress": {}}, "ops": dict(ops)},
+        tags={**process_tags(), "thaw/dataset": work.settings.dataset, **_range(partitions)},
+    )
+    record(touched, units, work.settings, finished_of(result, work.instance, touched), started)
     return _outcome(result)
 
 

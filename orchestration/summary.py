@@ -16,12 +16,12 @@ from orchestration.home import open_instance
 from orchestration.runner import Outcome
 
 
-def print_summary(settings: Settings, materialized: Collection[str], console: Console) -> None:
-    """Print what the run was for: of its results those it made itself, never an earlier run's."""
+def print_summary(settings: Settings, current: Collection[str], console: Console) -> None:
+    """Print what the run was for: of its results those it made or found current, never what an earlier run left."""
     parts = []
-    if "/".join(keys.LEADERBOARD) in materialized:
+    if "/".join(keys.LEADERBOARD) in current:
         parts.append(leaderboard_text_path(settings.storage).read_text(encoding="utf-8"))
-    if "/".join(keys.ITEM_INDEX) in materialized:
+    if "/".join(keys.ITEM_INDEX) in current:
         with open_instance(settings) as instance:
             parts.append(index_lines(instance))
     for part in (*parts, next_steps(settings, settings.storage)):

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from assets.schema import ItemSlice, Split
@@ -37,12 +38,15 @@ def write_tables(
     user_features: Mapping[str, Mapping[str, Sequence[str]]] | None = None,
     tail_max_count: int = 10,
     dataset: str = "toy",
+    *,
+    item_content: Mapping[str, Sequence[float]] | None = None,
 ) -> Storage:
     """Write every exported table for ``interactions``, with the export's manifest, and return where.
 
     Args:
         item_features: feature name -> item id -> values.
         user_features: feature name -> user id -> values.
+        item_content: item id -> content; items without an entry have none.
     """
     storage = Storage(root / "data", dataset)
     frame = interactions.sort_values(["timestamp", "source_row"], ignore_index=True)
@@ -56,6 +60,8 @@ def write_tables(
     for table, features in ((items, item_features), (users, user_features)):
         for name, values in (features or {}).items():
             table[name] = [list(values.get(key, ())) for key in table.iloc[:, 0]]
+    if item_content is not None:
+        items["content"] = [_floats(item_content.get(item)) for item in items["item_id"]]
     tables = {
         "interactions": frame,
         "split_bounds": bounds,
@@ -67,6 +73,10 @@ def write_tables(
         write_parquet(storage.table(name), table)
     write_manifest(storage)
     return storage
+
+
+def _floats(content: Sequence[float] | None) -> np.ndarray | None:
+    return None if content is None else np.array(content, np.float32)
 
 
 def write_manifest(storage: Storage) -> None:

@@ -30,7 +30,6 @@ from assets.champion.grounds import (
     ContestError,
     Grounds,
     K,
-    drawn,
     folders,
     grounds_of,
 )
@@ -38,7 +37,7 @@ from assets.champion.history import cases_between
 from assets.champion.verdict import Verdict, judge, not_comparable
 from assets.config import Settings
 from assets.evaluation.compare import Difference, paired_difference
-from assets.evaluation.protocol import CaseSet, build_cases, rank_under_protocols
+from assets.evaluation.protocol import CaseSet, build_cases, drawn, rank_under_protocols
 from assets.evaluation.run import fallback
 from assets.evaluation.slices import NDCG, metrics_frame
 from assets.ranking import Recommender
@@ -88,7 +87,7 @@ def hold_contest(
         every = build_cases(cases_between(grounds.tables, *grounds.bounds), grounds.tables)
     except ValueError:  # repeats alone, or nothing at all
         return _written(storage, grounds, pd.DataFrame(), judge(None, 0, settings.retraining), settings, now)
-    cases = drawn(every, MOST_CASES)
+    cases = drawn(every, MOST_CASES, CASES_SEED)
     progress(f"{len(cases):,} of {len(every):,} cases from {grounds.starts_at} on")
     ranks = _ranked(storage, grounds, cases, settings, progress)
     verdict = judge(difference(ranks, CHALLENGER, CHAMPION, settings), compared(ranks), settings.retraining)

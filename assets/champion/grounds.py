@@ -12,7 +12,6 @@ from assets.champion.files import Challenger, read_challengers
 from assets.champion.history import read_served, tables_at
 from assets.champion.verdict import not_comparable
 from assets.config import Protocol, Settings
-from assets.evaluation.protocol import CaseSet
 from assets.instants import DAY
 from assets.serving.live.generation import Generation, GenerationRecord, open_generation
 from assets.storage import Storage
@@ -122,14 +121,6 @@ def grounds_of(storage: Storage, settings: Settings) -> Grounds:
         challenger=max(field, key=lambda one: _finite(one.validation[VALIDATION])),
         field=field,
     )
-
-
-def drawn(cases: CaseSet, most: int, seed: int = CASES_SEED) -> CaseSet:
-    """The cases, or ``most`` of them drawn evenly."""
-    if len(cases) <= most:
-        return cases
-    rows = np.sort(np.random.default_rng(seed).choice(len(cases), most, replace=False))
-    return CaseSet(cases.cases.take(rows), cases.labels.iloc[rows].reset_index(drop=True), cases.repeats_dropped)
 
 
 def folders(storage: Storage, grounds: Grounds) -> dict[str, Path]:

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 
 from assets.champion.files import contest_ranks_path
-from assets.champion.grounds import CHAMPION, CONTENDERS, PROTOCOL, Grounds, drawn, folders, grounds_of
+from assets.champion.grounds import CHAMPION, CONTENDERS, PROTOCOL, Grounds, folders, grounds_of
 from assets.champion.history import cases_between
 from assets.config import Settings
-from assets.evaluation.protocol import build_cases
+from assets.evaluation.protocol import build_cases, drawn
 from assets.evaluation.run import fallback
 from assets.evaluation.slices import CASE_KEY, check_same_cases
 from assets.evaluation.soundness import FutureReport, future_report

@@ -30,6 +30,7 @@ class Basis:
         checkpoints: digest of each seed's manifest.
         tables: version of the exported tables.
         protocols: ``user_history/item_embeddings`` of each, the headline first.
+        max_cases: of more test cases, so many were drawn.
         fallback: what ranked for users without history, with its smoothing, as JSON.
     """
 
@@ -37,6 +38,7 @@ class Basis:
     checkpoints: tuple[str, ...]
     tables: str
     protocols: tuple[str, ...]
+    max_cases: int
     fallback: str
 
 
@@ -50,6 +52,7 @@ class RanksInfo:
         cases: ranked, per seed and protocol.
         repeats_dropped: test engagements that are no cases.
         off_catalog: cases whose item joined the catalog after their refresh.
+        cases_in_all: cases that the ranked ones were drawn from.
     """
 
     model: str
@@ -57,6 +60,7 @@ class RanksInfo:
     cases: int
     repeats_dropped: int
     off_catalog: int
+    cases_in_all: int
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "RanksInfo":

@@ -1,39 +1,35 @@
 """Our results laid out as the papers print theirs, with their figures beside ours where the dataset is theirs. Pure."""
 
-import math
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from assets.config import Protocol, SampledConfig, SplitConfig
 from assets.evaluation.board import Board
-from assets.evaluation.published import (
+from assets.evaluation.paper_rows import NAMES, OURS, Number, PaperTable, count_words, few_note, percent, plain, share
+from assets.evaluation.published import published_series, published_tables
+from assets.evaluation.published_rows import (
     CDN_CELLS,
     FULL,
+    FULL_CELLS,
     HEAD,
+    HELD_OUT_USERS,
+    HRNN_CELLS,
     IHM_CELLS,
     LEAVE_ONE_OUT,
-    OVERALL,
     TAIL,
     Cell,
-    Figure,
-    PublishedRow,
-    PublishedTable,
-    published_series,
-    published_tables,
 )
 from assets.evaluation.sampled.cases import LEGACY, LEGACY_PROTOCOLS, SAMPLED
-from assets.evaluation.slices import HIT_RATE, NDCG
+from assets.evaluation.slices import HIT_RATE
 from assets.schema import ALL_WINDOWS, UserHistory
+
+MEDIAN_TIME = "median_time"
+"""The split of the IHM paper and of the reference code."""
 
 FIRST_WINDOW = "0"
 """The window of the IHM paper's tables: weights have decayed least there."""
-
-OURS = "ours"
-NAMES = {OVERALL: "Overall", HEAD: "Head", TAIL: "Tail"}
-"""As the papers head their columns."""
 
 RULES = {
     SAMPLED: "Distinct negatives from the target's bucket (head, or tail with cold), none from the future, none that "
@@ -45,37 +41,32 @@ RULES = {
 """What has to be said under every table of a sampled protocol."""
 
 
-@dataclass(frozen=True)
-class Number:
-    """One of our numbers: mean over seeds, its 95 % interval over users, standard error over seeds (NaN for one)."""
-
-    value: float
-    ci_low: float
-    ci_high: float
-    standard_error: float
-    n: int
-
-
-Numbers = Mapping[str, Mapping[Cell, Number]]
-"""Per model, in the order of the table."""
-
-
-def sampled_boards(means: pd.DataFrame, config: SampledConfig, min_cases: int) -> list[Board]:
+def sampled_boards(means: pd.DataFrame, config: SampledConfig, min_cases: int, kind: str = MEDIAN_TIME) -> list[Board]:
     """Every table of the sampled protocols: the paper's, per run, in the first window; then HR@10 by window.
 
     By window the runs that the reference code has: its frozen histories, item vectors refreshed.
+
+    Args:
+        kind: of the split. Published figures are of :data:`MEDIAN_TIME` and stand beside no other.
     """
     runs = [*((SAMPLED, run) for run in config.protocols), *((LEGACY, run) for run in LEGACY_PROTOCOLS)]
-    boards = [sampled_table(means, protocol, run, min_cases) for protocol, run in runs]
+    boards = [sampled_table(means, protocol, run, min_cases, kind=kind) for protocol, run in runs]
     frozen = Protocol(user_history=UserHistory.FROZEN)
     by_window = [(protocol, run) for protocol, run in runs if run == frozen]
     return boards + [
-        sampled_windows(means, protocol, run, name, min_cases) for protocol, run in by_window for name in (TAIL, HEAD)
+        sampled_windows(means, protocol, run, name, min_cases, kind)
+        for protocol, run in by_window
+        for name in (TAIL, HEAD)
     ]
 
 
 def sampled_table(
-    means: pd.DataFrame, protocol: str, run: Protocol, min_cases: int, window: str = FIRST_WINDOW
+    means: pd.DataFrame,
+    protocol: str,
+    run: Protocol,
+    min_cases: int,
+    window: str = FIRST_WINDOW,
+    kind: str = MEDIAN_TIME,
 ) -> Board:
     """The IHM paper's Tables 1 and 2: method x (overall, tail, head) x (HR@10, NDCG@10).
 
@@ -85,6 +76,7 @@ def sampled_table(
         run: histories and item vectors.
         min_cases: columns of fewer cases are marked.
         window: the first by default, as in the paper; or ``all``.
+        kind: of the split, see :func:`sampled_boards`.
 
     Raises:
         ValueError: when there are no numbers of that run and window.
@@ -93,10 +85,10 @@ def sampled_table(
     chosen = chosen[chosen["window"] == window]
     numbers = _numbers(chosen, IHM_CELLS)
     dataset, published = _dataset(chosen), []
-    if protocol == LEGACY and window == FIRST_WINDOW:
+    if (protocol, window, kind) == (LEGACY, FIRST_WINDOW, MEDIAN_TIME):
         published = published_tables(dataset, LEGACY)
     where = "every window" if window == ALL_WINDOWS else f"window {window}"
-    table = _Table(IHM_CELLS, numbers, published, _share, min_cases)
+    table = PaperTable(IHM_CELLS, numbers, published, share, min_cases)
     return Board(
         title=f"{dataset}: {protocol}, {run.user_history} user history, {run.item_embeddings} items, {where}",
         headers=table.headers,
@@ -119,15 +111,19 @@ def published_full(means: pd.DataFrame, run: Protocol, protocol: str, window: st
     published = published_tables(_dataset(chosen), protocol)
     if not published:
         return None
-    cells = [(OVERALL, HIT_RATE, 10), (OVERALL, NDCG, 10)]
-    table = _Table(cells, _numbers(chosen, cells), published, _share, 1)
+    cells, show = (HRNN_CELLS, plain) if protocol == HELD_OUT_USERS else (FULL_CELLS, share)
+    table = PaperTable(cells, _numbers(chosen, cells), published, show, 1)
     where = "every window" if window == ALL_WINDOWS else f"window {window}"
     return Board(
         title=f"{_dataset(chosen)}: every item ranked, {where}, beside published figures",
         headers=table.headers,
         rows=table.rows,
         best=table.best,
-        notes=["Candidates, histories and refreshes differ from the sources'; see what each says.", *table.notes],
+        notes=[
+            "Candidates, histories and refreshes differ from the sources'; see what each says.",
+            *(["Perplexity: lower is better."] if protocol == HELD_OUT_USERS else []),
+            *table.notes,
+        ],
     )
 
 
@@ -147,7 +143,7 @@ def leave_one_out_table(means: pd.DataFrame, run: Protocol, min_cases: int, head
     chosen = chosen[chosen["window"] == ALL_WINDOWS]
     numbers = _numbers(chosen, CDN_CELLS)
     dataset = _dataset(chosen)
-    table = _Table(CDN_CELLS, numbers, published_tables(dataset, LEAVE_ONE_OUT), _percent, min_cases)
+    table = PaperTable(CDN_CELLS, numbers, published_tables(dataset, LEAVE_ONE_OUT), percent, min_cases)
     return Board(
         title=f"{dataset}: leave-one-out, every item ranked, percent",
         headers=table.headers,
@@ -157,7 +153,9 @@ def leave_one_out_table(means: pd.DataFrame, run: Protocol, min_cases: int, head
     )
 
 
-def sampled_windows(means: pd.DataFrame, protocol: str, run: Protocol, slice_name: str, min_cases: int) -> Board:
+def sampled_windows(
+    means: pd.DataFrame, protocol: str, run: Protocol, slice_name: str, min_cases: int, kind: str = MEDIAN_TIME
+) -> Board:
     """HR@10 of one bucket window by window, with the published figures per window under ``sampled_legacy``.
 
     Raises:
@@ -180,12 +178,12 @@ def sampled_windows(means: pd.DataFrame, protocol: str, run: Protocol, slice_nam
         rows.append([model, OURS, *(_interval(cell) for cell in cells)])
     first = chosen["model"].iloc[0]
     counts = [int(held[first, window]["n"]) if (first, window) in held else 0 for window in windows]
-    rows.append(["cases", "", *(_count(count, min_cases) for count in counts)])
-    if protocol == LEGACY:
+    rows.append(["cases", "", *(count_words(count, min_cases) for count in counts)])
+    if (protocol, kind) == (LEGACY, MEDIAN_TIME):
         for series in published_series(dataset):
             if series.slice == slice_name and len(series.hit_rates) == len(windows):
                 rows.append([series.method, series.source, *(f"{value:.3f}" for value in series.hit_rates)])
-    few = [_few_note(min_cases)] if min(counts) < min_cases else []
+    few = [few_note(min_cases)] if min(counts) < min_cases else []
     return Board(
         title=f"{dataset}: {protocol}, HR@10 {NAMES[slice_name].lower()} by window, {run.user_history} user history, "
         f"{run.item_embeddings} items",
@@ -198,51 +196,8 @@ def sampled_windows(means: pd.DataFrame, protocol: str, run: Protocol, slice_nam
 def head_words(split: SplitConfig) -> str:
     """Which items are head, in words."""
     if split.head_rule == "pareto":
-        return f"the most frequent {split.head_share:.3%} of the items".replace(".000%", "%")
+        return f"the most frequent {100 * split.head_share:.4g}% of the items"
     return f"items with more than {split.tail_max_count} train engagements"
-
-
-class _Table:
-    """Rows of ours, their number of cases, then the published ones.
-
-    Args:
-        cells: the columns.
-        numbers: ours.
-        published: tables to stand below.
-        show: how a value and its standard error over seeds or trials are written.
-        min_cases: columns of fewer cases are marked.
-    """
-
-    def __init__(
-        self,
-        cells: Sequence[Cell],
-        numbers: Numbers,
-        published: Sequence[PublishedTable],
-        show: Callable[[float, float | None], str],
-        min_cases: int,
-    ) -> None:
-        self.headers = ["method", "source", *(f"{NAMES[name]} {metric.upper()}@{k}" for name, metric, k in cells)]
-        counts = [next(iter(numbers.values()))[cell].n if _held(numbers, cell) else 0 for cell in cells]
-        self.rows = [[model, OURS, *(_ours(held.get(cell), show) for cell in cells)] for model, held in numbers.items()]
-        self.best = {
-            (row, column)
-            for column, cell in enumerate(cells, start=2)
-            for row, held in enumerate(numbers.values())
-            if _held(numbers, cell) and held[cell].value == max(each[cell].value for each in numbers.values())
-        }
-        self.rows.append(["cases", OURS, *(_count(count, min_cases) for count in counts)])
-        self.rows += [
-            [row.method, table.source, *(_published(row, cell, show) for cell in cells)]
-            for table in published
-            for row in table.rows
-        ]
-        several = any(not math.isnan(number.standard_error) for held in numbers.values() for number in held.values())
-        conditions = {table.source: table.conditions for table in published}
-        self.notes = [
-            *(["±: standard error over seeds."] if several else []),
-            *([_few_note(min_cases)] if min(counts) < min_cases else []),
-            *(f"{source}: {said}." for source, said in conditions.items()),
-        ]
 
 
 def _of_run(means: pd.DataFrame, protocol: str, run: Protocol) -> pd.DataFrame:
@@ -273,37 +228,5 @@ def _dataset(chosen: pd.DataFrame) -> str:
     return str(chosen["dataset"].iloc[0])
 
 
-def _held(numbers: Numbers, cell: Cell) -> bool:
-    return all(cell in held for held in numbers.values())
-
-
-def _ours(number: Number | None, show: Callable[[float, float | None], str]) -> str:
-    if number is None:
-        return ""
-    known = not math.isnan(number.standard_error)
-    return show(number.value, number.standard_error if known else None)
-
-
-def _published(row: PublishedRow, cell: Cell, show: Callable[[float, float | None], str]) -> str:
-    figure = row.cells.get(cell)
-    return show(*figure) if isinstance(figure, Figure) else "-"
-
-
-def _share(value: float, error: float | None) -> str:
-    return f"{value:.4f}" + (f" ± {error:.4f}" if error is not None else "")
-
-
-def _percent(value: float, error: float | None) -> str:
-    return f"{value:.2%}"[:-1] + (f" ± {error:.2%}"[:-1] if error is not None else "")
-
-
 def _interval(row: Mapping[Hashable, Any] | None) -> str:
     return f"{row['value']:.3f} [{row['ci_low']:.3f}, {row['ci_high']:.3f}]" if row else ""
-
-
-def _count(count: int, min_cases: int) -> str:
-    return f"{count:,}{'†' if count < min_cases else ''}"
-
-
-def _few_note(min_cases: int) -> str:
-    return f"† fewer than {min_cases} cases."

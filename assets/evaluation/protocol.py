@@ -26,7 +26,7 @@ The rules, each decided here once:
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -34,7 +34,8 @@ import pandas as pd
 from assets.config import Protocol
 from assets.ranking import Cases, Recommender, rank_cases
 from assets.schema import Columns
-from assets.stream import PADDING, DatasetTables, Int
+from assets.storage import plain_texts
+from assets.stream import PADDING, DatasetTables, Int, in_order, rows_of
 
 FULL_RANKING = "full"
 """Value of column ``protocol``: every candidate of the catalog is ranked, none is sampled."""
@@ -58,6 +59,9 @@ RANK_COLUMNS = ("has_history", "above", "tied", "nll", "catalog")
 LISTED = "listed_"
 """Columns ``listed_0``, ``listed_1``, ... hold the universe rows of the recommended list, the best first."""
 
+DRAW_SEED = 0
+"""Of the draw of cases: the same for every model and training seed, so that they meet the same cases."""
+
 LIST_FREQUENCY = "list_train_frequency"
 """Mean number of train engagements of the items in a case's recommended list; NaN where there is no list."""
 
@@ -70,11 +74,13 @@ class CaseSet:
         cases: [C] universe rows and instants.
         labels: [C] rows of :data:`CASE_COLUMNS`.
         repeats_dropped: test engagements left out, because the user had engaged with the item before.
+        in_all: cases that these were drawn from; as many as there are where none was left out.
     """
 
     cases: Cases
     labels: pd.DataFrame
     repeats_dropped: int
+    in_all: int
 
     def __len__(self) -> int:
         return len(self.cases)
@@ -93,24 +99,37 @@ def build_cases(test_cases: pd.DataFrame, tables: DatasetTables) -> CaseSet:
         ValueError: when no case is left to rank.
     """
     kept = test_cases[~test_cases[Columns.IS_REPEAT].to_numpy(dtype=bool)]
-    kept = kept.sort_values([Columns.TIMESTAMP, Columns.SOURCE_ROW], kind="stable", ignore_index=True)
+    kept = in_order(kept).reset_index(drop=True)
     if kept.empty:
         raise ValueError(f"none of {len(test_cases)} test engagements is a case: is the test period empty?")
     cases = Cases(
-        users=_rows(kept[Columns.USER], pd.Index(tables.users[Columns.USER])),
-        items=_rows(kept[Columns.ITEM], pd.Index(tables.catalog.item_ids)),
+        users=rows_of(kept[Columns.USER], tables.users[Columns.USER], "test_cases"),
+        items=rows_of(kept[Columns.ITEM], tables.catalog.frame[Columns.ITEM], "test_cases"),
         timestamps=kept[Columns.TIMESTAMP].to_numpy(dtype="datetime64[us]"),
         refresh_at=kept[Columns.REFRESH_AT].to_numpy(dtype="datetime64[us]"),
     )
-    return CaseSet(cases, kept[list(CASE_COLUMNS)], len(test_cases) - len(kept))
+    return CaseSet(cases, kept[list(CASE_COLUMNS)], len(test_cases) - len(kept), len(kept))
 
 
-def _rows(values: pd.Series, universe: pd.Index) -> Int:
-    rows = universe.get_indexer(pd.Index(values)).astype(np.int64)
-    if (rows < 0).any():
-        missing = values.iloc[int(np.flatnonzero(rows < 0)[0])]
-        raise KeyError(f"test_cases: {values.name} {missing!r} has no row in its own table; rebuild the tables")
-    return rows
+def drawn(case_set: CaseSet, most: int, seed: int = DRAW_SEED) -> CaseSet:
+    """At most ``most`` of the cases, each as likely as any other, in their order; the same for the same seed.
+
+    Every mean over the drawn cases estimates that over all of them, and the bootstrap's interval is that of what was
+    drawn: fewer cases make it wider, not wrong.
+    """
+    if len(case_set) <= most:
+        return case_set
+    return taken(case_set, drawn_rows(len(case_set), most, seed))
+
+
+def drawn_rows(cases: int, most: int, seed: int = DRAW_SEED) -> Int:
+    """[``most``] rows of ``cases``, ascending, that a draw takes."""
+    return np.sort(np.random.default_rng(seed).choice(cases, most, replace=False))
+
+
+def taken(case_set: CaseSet, rows: Int) -> CaseSet:
+    """The cases at ``rows`` [C], in that order."""
+    return replace(case_set, cases=case_set.cases.take(rows), labels=case_set.labels.iloc[rows].reset_index(drop=True))
 
 
 def rank_under_protocols(
@@ -148,7 +167,7 @@ def rank_under_protocols(
             progress,
             list_length if place == 0 else 0,
         )
-        run = case_set.labels.assign(
+        run = plain_texts(case_set.labels).assign(
             **identity,
             protocol=FULL_RANKING,
             user_history=protocol.user_history.value,

@@ -1,84 +1,34 @@
 """Published figures, as data: what papers and the public reference code report, each with its source.
 
-They stand beside ours only where the dataset is the same. All values are shares (the papers print percent or shares).
+They stand beside ours only where the dataset is the same. Values are shares (the papers print percent or shares), or
+perplexities.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final, NamedTuple
+from collections.abc import Sequence
+from typing import Final
 
+from assets.evaluation.published_rows import (
+    CDN_CELLS,
+    FULL,
+    HEAD,
+    HELD_OUT_USERS,
+    HRNN_CELLS,
+    IHM_CELLS,
+    LEAVE_ONE_OUT,
+    OVERALL,
+    QUANTILE,
+    TAIL,
+    Figure,
+    PublishedRow,
+    PublishedSeries,
+    PublishedTable,
+)
 from assets.evaluation.sampled.cases import LEGACY
 from assets.evaluation.slices import HIT_RATE, NDCG
-from assets.schema import CaseSlice
-
-OVERALL, HEAD, TAIL = CaseSlice.OVERALL.value, CaseSlice.HEAD.value, CaseSlice.TAIL_AND_COLD.value
-"""The papers' tail is every item outside the head: our ``tail_and_cold``."""
-
-Cell = tuple[str, str, int]
-"""(slice, metric, k)."""
-
-
-class Figure(NamedTuple):
-    """A published number and, where it was given, its standard error over trials."""
-
-    value: float
-    error: float | None = None
-
-
-@dataclass(frozen=True)
-class PublishedRow:
-    """One method's figures; cells that were not published are absent."""
-
-    method: str
-    cells: Mapping[Cell, Figure]
-
-
-@dataclass(frozen=True)
-class PublishedTable:
-    """A table of figures under one protocol.
-
-    Attributes:
-        source: where it was published, as a reader can find it.
-        dataset: registered name, ours.
-        protocol: ours that it compares with: ``sampled_legacy``, ``leave_one_out``, ``full`` or ``quantile``.
-        conditions: what else has to be known to compare.
-        rows: of the table.
-    """
-
-    source: str
-    dataset: str
-    protocol: str
-    conditions: str
-    rows: Sequence[PublishedRow]
-
-
-@dataclass(frozen=True)
-class PublishedSeries:
-    """One method's HR@10 on one slice, window by window."""
-
-    source: str
-    dataset: str
-    method: str
-    slice: str
-    hit_rates: Sequence[float]
-
-
-LEAVE_ONE_OUT: Final = "leave_one_out"
-QUANTILE: Final = "quantile"
-FULL: Final = "full"
-
-IHM_CELLS: Final[Sequence[Cell]] = tuple(
-    (name, metric, 10) for name in (OVERALL, TAIL, HEAD) for metric in (HIT_RATE, NDCG)
-)
-"""Columns of the IHM paper's Tables 1 and 2, in their order."""
-
-CDN_CELLS: Final[Sequence[Cell]] = tuple(
-    (name, metric, 50) for name in (OVERALL, HEAD, TAIL) for metric in (HIT_RATE, NDCG)
-)
-"""Columns of the CDN paper's Tables 2 to 5, in their order."""
 
 IHM_PAPER: Final = "Zuo et al., KDD 2024"
 CDN_PAPER: Final = "Zhang et al., KDD 2023"
+HRNN_PAPER: Final = "Ma et al., KDD 2020"
 REFERENCE_CODE: Final = "public reference code, run on this data"
 TIME_TO_SPLIT: Final = "public repository time-to-split"
 
@@ -87,6 +37,14 @@ IHM_CONDITIONS: Final = (
     "interactions"
 )
 CDN_CONDITIONS: Final = "leave-one-out, every item ranked; mean of 5 trials and its standard error"
+HRNN_CONDITIONS: Final = (
+    "80 % of the users train and validate, 20 % test; perplexity over an index space of {items:,} items; which "
+    "engagements of the test users count, and how new ones enter their histories, is not said"
+)
+LAST_CONDITIONS: Final = (
+    "held-out last items of test users, a GRU of 43 dimensions trained for 4 epochs; its NDCG column names no cut-off "
+    "and is left out"
+)
 CODE_CONDITIONS: Final = (
     "sampled protocol of that code, window 0, one seed, d = 50, at most 50 history entries; popularity is counted "
     "before the cutoff, item histories run up to the case"
@@ -117,6 +75,13 @@ def _ihm_table(number: int, dataset: str, *rows: PublishedRow) -> PublishedTable
 def _cdn_table(number: int, dataset: str, head: str, *rows: PublishedRow) -> PublishedTable:
     conditions = f"{CDN_CONDITIONS}; head: {head} most frequent items"
     return PublishedTable(f"{CDN_PAPER}, Table {number}", dataset, LEAVE_ONE_OUT, conditions, rows)
+
+
+def _hrnn_table(number: int, dataset: str, conditions: str, rows: dict[str, float]) -> PublishedTable:
+    """A table of the HRNN-meta paper: its column of perplexities."""
+    (cell,) = HRNN_CELLS
+    held = [PublishedRow(method, {cell: Figure(value)}) for method, value in rows.items()]
+    return PublishedTable(f"{HRNN_PAPER}, Table {number}", dataset, HELD_OUT_USERS, conditions, held)
 
 
 _CDN_ML_1M: Final = _cdn("CDN", (26.75, 0.12), (7.93, 0.04), (36.46, 0.14), (10.97, 0.04), (11.51, 0.18), (3.15, 0.08))
@@ -212,6 +177,21 @@ TABLES: Final[Sequence[PublishedTable]] = (
         ),
         _cdn("Head/Tail", (25.25, 0.19), (7.48, 0.06), (34.64, 0.34), (10.36, 0.11), (10.52, 0.41), (2.97, 0.14)),
         PublishedRow("Mem/Gen", _CDN_ML_1M.cells),
+    ),
+    _hrnn_table(
+        1,
+        "ml-20m",
+        HRNN_CONDITIONS.format(items=131_263),
+        {
+            "popularity": 2228,
+            "item features of the last item only": 1342,
+            "RNN": 447,
+            "HRNN-meta (sequence, user, item, feedback)": 410,
+        },
+    ),
+    *(
+        _hrnn_table(8, dataset, LAST_CONDITIONS, {"GRU, importance-sampled softmax": sampled, "GRU, dense": dense})
+        for dataset, sampled, dense in (("ml-1m", 377, 409), ("ml-10m", 405, 439), ("ml-20m", 455, 494))
     ),
     PublishedTable(
         REFERENCE_CODE,

@@ -168,12 +168,22 @@ def _best(order: Sequence[str], columns: Sequence[Column], numbers: Numbers) -> 
 
 def _notes(info: RanksInfo, samples: int) -> list[str]:
     return [
+        *_drawn_note(info),
         "overall, head, tail and cold hold the cases of users with some history; users without any are ranked by "
         "decayed popularity, whatever the model (no_history).",
-        f"{info.repeats_dropped:,} of {info.cases + info.repeats_dropped:,} test engagements repeat an earlier one and "
-        f"are no cases. {info.off_catalog / max(1, info.cases):.1%} of the cases are on items that joined the catalog "
-        "after the refresh: they count.",
+        f"{info.repeats_dropped:,} of {info.cases_in_all + info.repeats_dropped:,} test engagements repeat an earlier "
+        f"one and are no cases. {info.off_catalog / max(1, info.cases):.1%} of the cases are on items that joined the "
+        "catalog after the refresh: they count.",
         f"Brackets: 95 % bootstrap interval over users ({samples} draws). Ties are averaged.",
+    ]
+
+
+def _drawn_note(info: RanksInfo) -> list[str]:
+    if info.cases == info.cases_in_all:
+        return []
+    return [
+        f"{info.cases:,} of {info.cases_in_all:,} cases were drawn (evaluation.max_cases), the same for every model; "
+        "the intervals are those of the draw, so wider than every case together would give."
     ]
 
 

@@ -25,12 +25,12 @@ from assets.evaluation.files import (
     write_seed_means,
 )
 from assets.evaluation.pairs import pair_table
-from assets.evaluation.protocol import build_cases, of_protocol, rank_under_protocols
+from assets.evaluation.protocol import CaseSet, build_cases, drawn, of_protocol, rank_under_protocols
 from assets.evaluation.report import REFERENCE, leaderboard, lists_table
 from assets.evaluation.slices import HIT_RATE, NDCG, NLL, NO_K, Metric, metrics_frame, seed_means_frame
 from assets.evaluation.soundness import FutureReport, future_report
 from assets.ranking import Recommender
-from assets.storage import Storage
+from assets.storage import Storage, read_compact
 from assets.stream import DatasetTables, load_tables
 from assets.training.checkpoints import checkpoint_digest, load_recommender, read_manifest, tables_version
 from assets.training.counting import CountDecayed, CountingRecommender
@@ -120,8 +120,14 @@ def basis(storage: Storage, settings: Settings, model: str) -> Basis:
         checkpoints=tuple(checkpoint_digest(manifest) for manifest in manifests),
         tables=tables_version(storage),
         protocols=tuple(f"{p.user_history}/{p.item_embeddings}" for p in settings.evaluation.protocols),
+        max_cases=settings.evaluation.max_cases,
         fallback=json.dumps({**_fallback_config(settings).model_dump(), "smoothing": smoothing}, sort_keys=True),
     )
+
+
+def cases_to_rank(storage: Storage, settings: Settings, tables: DatasetTables) -> CaseSet:
+    """The test cases, at most ``evaluation.max_cases`` of them."""
+    return drawn(build_cases(read_compact(storage.table("test_cases")), tables), settings.evaluation.max_cases)
 
 
 def rank_model(
@@ -135,7 +141,7 @@ def rank_model(
     protocols = settings.evaluation.protocols
     made_from = basis(storage, settings, model)
     tables = load_tables(storage)
-    case_set = build_cases(storage.read_table("test_cases"), tables)
+    case_set = cases_to_rank(storage, settings, tables)
     total = len(case_set) * len(protocols) * len(made_from.seeds)
     runs, seconds = [], 0.0
     for seed in made_from.seeds:
@@ -154,7 +160,7 @@ def rank_model(
         seconds += time.perf_counter() - started
         runs.append(run)
     ranks = pd.concat(runs, ignore_index=True)
-    info = RanksInfo(model, made_from, len(case_set), case_set.repeats_dropped, case_set.off_catalog)
+    info = RanksInfo(model, made_from, len(case_set), case_set.repeats_dropped, case_set.off_catalog, case_set.in_all)
     write_ranks(storage, ranks, info)
     return Ranked(info, ranks, seconds)
 
@@ -165,7 +171,7 @@ def report_future(storage: Storage, settings: Settings, model: str) -> FutureRep
     return future_report(
         lambda held: load_recommender(storage, model, settings.training.seed, held),
         fallback(tables, settings),
-        build_cases(storage.read_table("test_cases"), tables),
+        cases_to_rank(storage, settings, tables),
         tables,
         settings.evaluation.protocols,
     )

@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 from pydantic import Field
 
 from assets.config import StrictModel
+from assets.ingestion.content import TextOptions
 from assets.ingestion.origins import Origin
 from assets.ingestion.tables import RawTables
 
@@ -19,6 +20,7 @@ class AdapterOptions(StrictModel):
     max_quarantine_share: float = Field(
         0.05, ge=0, le=1, description="refuse a file of which more than this share of rows is set aside"
     )
+    text: TextOptions | None = Field(None, description="item columns to make dense content of; none: no text is read")
 
 
 Options = TypeVar("Options", bound=AdapterOptions)

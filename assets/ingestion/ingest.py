@@ -11,15 +11,18 @@ import pyarrow.compute as pc
 
 from assets.config import Settings
 from assets.ingestion.adapter import Adapter
+from assets.ingestion.content import with_text_content
+from assets.ingestion.digest import content_digest
 from assets.ingestion.errors import IngestionError
 from assets.ingestion.landing.merge import with_landed, without_removed
 from assets.ingestion.landing.removed import read_removed
 from assets.ingestion.origins import Located
+from assets.ingestion.raw_files import write_raw_table
 from assets.ingestion.registry import find, options_of
-from assets.ingestion.tables import RawTables, content_digest, without_duplicates
+from assets.ingestion.tables import RawTables, without_duplicates
 from assets.ingestion.validate import reason_counts, refuse_bad_files
 from assets.schema import Columns
-from assets.storage import Storage, atomic_path, write_json, write_parquet
+from assets.storage import Storage, atomic_path, write_json
 
 REPORT = "ingestion.json"
 
@@ -72,10 +75,10 @@ def ingest(settings: Settings, storage: Storage, now: datetime) -> IngestionRepo
         ConfigError: for an unknown dataset or option.
         IngestionError: for files that are missing or wrong, or too many bad rows.
     """
-    dataset = find(settings.dataset)
+    dataset = find(settings.dataset, settings.data_dir)
     options = options_of(dataset, settings)
     located = dataset.origin.locate(dataset.name, settings.data_dir, storage.base / "source")
-    raw = dataset.read(located.folder, options, now)
+    raw = with_text_content(dataset.read(located.folder, options, now), options.text)
     refuse_bad_files(raw, options.max_quarantine_share)
     raw, landed = with_landed(storage, raw)
     raw, removed = without_removed(raw, read_removed(storage))
@@ -124,4 +127,4 @@ def _write(storage: Storage, raw: RawTables, report: IngestionReport) -> None:
         # Contexts close in reverse, so the report, opened first, is renamed last.
         write_json(stack.enter_context(atomic_path(storage.raw / REPORT)), asdict(report))
         for name, table in tables.items():
-            write_parquet(stack.enter_context(atomic_path(storage.raw_table(name))), table.combine_chunks())
+            write_raw_table(stack.enter_context(atomic_path(storage.raw_table(name))), table)

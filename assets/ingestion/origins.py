@@ -70,8 +70,13 @@ class OwnFiles:
                 f"dataset {name!r} reads your own files: put {wanted} (only the first is required) into "
                 f"{folder or f'<folder>/{name}'} and set THAW_DATA_DIR to {data_dir or '<folder>'}"
             )
-        found = [folder / f"{one}.{suffix}" for one in self.names for suffix in self.suffixes]
-        return Located(folder, "local copy", {path.name: file_digest(path) for path in found if path.is_file()})
+        found = {
+            path
+            for one in self.names
+            for suffix in self.suffixes
+            for path in (folder / f"{one}.{suffix}", *folder.glob(f"{one}-*.{suffix}"))
+        }
+        return Located(folder, "local copy", {path.name: file_digest(path) for path in sorted(found) if path.is_file()})
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,24 @@
 """Every dataset Thaw knows. A new one is one file in ``datasets/`` and one line here."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from assets.config import ConfigError, Settings
 from assets.ingestion.adapter import Adapter, AdapterOptions
-from assets.ingestion.datasets import amazon, book_crossing, files, ml_100k, movielens, movietweetings_100k, simulated
+from assets.ingestion.content import TextOptions
+from assets.ingestion.datasets import (
+    amazon,
+    book_crossing,
+    files,
+    mapped,
+    ml_100k,
+    movielens,
+    movietweetings_100k,
+    simulated,
+)
 
 _REGISTERED: tuple[Adapter[Any], ...] = (
     simulated.DATASET,
@@ -22,17 +33,35 @@ _REGISTERED: tuple[Adapter[Any], ...] = (
 DATASETS: Mapping[str, Adapter[Any]] = {dataset.name: dataset for dataset in _REGISTERED}
 
 
-def find(name: str) -> Adapter[Any]:
-    """The dataset called ``name``; of Amazon's categories any.
+def find(name: str, data_dir: Path | None = None) -> Adapter[Any]:
+    """The dataset called ``name``; of Amazon's categories any, and any folder of ``data_dir`` with a mapping.
 
     Raises:
-        ConfigError: listing the known names.
+        ConfigError: listing the known names, or for a mapping that is not valid or that a registered name hides.
     """
+    if data_dir is not None and mapped.is_mapped(name, data_dir):
+        if name in DATASETS and name != files.DATASET.name:
+            raise ConfigError(f"{data_dir / name / mapped.MAPPING}: {name} is a dataset of its own; rename the folder")
+        return mapped.dataset(name, data_dir)
     if name in DATASETS:
         return DATASETS[name]
     if name.startswith(amazon.PREFIX) and name.removeprefix(amazon.PREFIX):
         return amazon.dataset(name)
-    raise ConfigError(f"unknown dataset {name!r}; known: {', '.join(DATASETS)}, amazon-<category>")
+    own = "".join(f", {one}" for one in mapped.mapped_names(data_dir) if one not in DATASETS)
+    raise ConfigError(
+        f"unknown dataset {name!r}; known: {', '.join(DATASETS)}, amazon-<category>{own}, and folders of THAW_DATA_DIR "
+        f"with a {mapped.MAPPING}"
+    )
+
+
+def listed(data_dir: Path | None) -> dict[str, Adapter[Any]]:
+    """Every dataset by name: the registered ones, then folders of ``data_dir`` with a mapping.
+
+    Raises:
+        ConfigError: for a mapping that is not valid.
+    """
+    own = {name: mapped.dataset(name, data_dir) for name in mapped.mapped_names(data_dir)} if data_dir else {}
+    return {**DATASETS, **own}
 
 
 def options_of(dataset: Adapter[Any], settings: Settings) -> AdapterOptions:
@@ -42,7 +71,7 @@ def options_of(dataset: Adapter[Any], settings: Settings) -> AdapterOptions:
         ConfigError: naming the key, for an unknown dataset in ``datasets``, an unknown option or a bad value.
     """
     for name in settings.datasets:
-        find(name)
+        find(name, settings.data_dir)
     try:
         options: AdapterOptions = dataset.options(**settings.datasets.get(dataset.name, {}))
     except ValidationError as error:
@@ -50,3 +79,20 @@ def options_of(dataset: Adapter[Any], settings: Settings) -> AdapterOptions:
         known = ", ".join(dataset.options.model_fields)
         raise ConfigError(f"datasets.{dataset.name} is not valid: {problems}. Known options: {known}") from error
     return options
+
+
+def text_options(settings: Settings) -> TextOptions | None:
+    """What the content of the dataset's items is made of, those that land included; ``None``: of no text.
+
+    Items may land for a dataset that is not registered: nothing is known of its text.
+
+    Raises:
+        ConfigError: as :func:`options_of`, or for a mapping that is not valid.
+    """
+    try:
+        dataset = find(settings.dataset, settings.data_dir)
+    except ConfigError:
+        if settings.data_dir is not None and mapped.is_mapped(settings.dataset, settings.data_dir):
+            raise
+        return None
+    return options_of(dataset, settings).text

@@ -1,4 +1,4 @@
-"""Reading source files into columns of text: encodings, delimited lines of any separator, CSV with quotes.
+"""Reading source files into columns of text: delimited lines of any separator, CSV with quotes.
 
 Nothing is parsed row by row: line starts are found in the bytes, and Arrow splits all lines at once.
 """
@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from pyarrow import csv
 
 from assets.ingestion.errors import IngestionError
+from assets.ingestion.source_text import read_text
 from assets.ingestion.tables import QUARANTINE_SCHEMA
 
 RAGGED = "ragged_line"
@@ -31,6 +32,7 @@ class SourceRows:
         numbers: [N] int64, where each row stands in the file, from 1.
         separator: joins a row's fields again where its content is shown.
         set_aside: ``QUARANTINE_SCHEMA``.
+        before: records of the files that come before this one in the same table.
     """
 
     file: str
@@ -38,61 +40,19 @@ class SourceRows:
     numbers: pa.Array
     separator: str
     set_aside: pa.Table
+    before: int = 0
 
     def __len__(self) -> int:
         return self.table.num_rows
 
     def column(self, name: str) -> pa.Array:
-        return self.table[name].combine_chunks()
+        values = self.table[name]
+        return values.chunk(0) if values.num_chunks == 1 else values.combine_chunks()
 
-
-def read_text(path: Path, encoding: str) -> bytes:
-    """The file as UTF-8 bytes, without byte order mark and trailing blank lines.
-
-    Raises:
-        IngestionError: when the file is missing, unreadable, empty, or not in ``encoding``, naming the line.
-    """
-    data = _read_bytes(path)
-    if b"\x00" in data[:4096]:
-        raise IngestionError(f"{path.name}: holds NUL bytes, so it is binary or UTF-16; save it as {encoding} text")
-    if encoding.lower() in {"latin-1", "iso-8859-1"}:
-        _refuse_utf8(path, data, encoding)
-    try:
-        text = data.decode("utf-8-sig" if encoding.lower() in {"utf-8", "utf8"} else encoding)
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise IngestionError(
-            f"{path.name}, line {line}: byte 0x{data[error.start]:02x} is not valid {encoding}; "
-            f"save the file as {encoding}"
-        ) from error
-    except LookupError as error:
-        raise IngestionError(f"{path.name}: unknown encoding {encoding!r}") from error
-    content = text.rstrip("\r\n").encode("utf-8")
-    if not content.strip():
-        raise IngestionError(f"{path.name}: the file is empty; copy or download it again")
-    return content
-
-
-def _read_bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise IngestionError(f"{path.name}: missing from {path.parent}; put it there") from error
-    except OSError as error:
-        raise IngestionError(f"{path.name}: cannot be read from {path.parent}: {error}") from error
-
-
-def _refuse_utf8(path: Path, data: bytes, encoding: str) -> None:
-    """Any bytes decode as latin-1, so a re-encoded file would pass with garbled titles: tell it by valid UTF-8."""
-    if data.isascii():
-        return
-    try:
-        data.decode("utf-8")
-    except UnicodeDecodeError:
-        return
-    raise IngestionError(
-        f"{path.name}: is UTF-8, but this dataset's official file is {encoding}; use the official file unchanged"
-    )
+    @property
+    def source_rows(self) -> pa.Array:
+        """[N] int64 ascending over all files of the table: where each row stands in it."""
+        return pc.add(self.numbers, self.before) if self.before else self.numbers
 
 
 def read_delimited(path: Path, columns: Sequence[str], separator: str, encoding: str = "utf-8") -> SourceRows:
@@ -141,7 +101,43 @@ def read_csv(path: Path, delimiter: str = ",", encoding: str = "utf-8", escape: 
         IngestionError: as :func:`read_text`, for a header name given twice, or a file that is no CSV.
     """
     data = read_text(path, encoding)
-    header = _header(path, data, delimiter, escape)
+    header = csv_header(path.name, data, delimiter, escape)
+    parsed = parse_csv(path.name, data + b"\n", header, delimiter, escape)
+    return numbered(path.name, parsed, delimiter, 0)
+
+
+@dataclass(frozen=True)
+class ParsedCsv:
+    """Records of a CSV file or of a block of it.
+
+    Args:
+        table: those with the right number of fields, [N], every field as text.
+        ragged: the others; their numbers count the records parsed, from 1.
+        headers: 1 if the first record was the header, else 0.
+    """
+
+    table: pa.Table
+    ragged: Sequence[csv.InvalidRow]
+    headers: int
+
+    @property
+    def records(self) -> int:
+        return self.headers + self.table.num_rows + len(self.ragged)
+
+
+def parse_csv(
+    file: str,
+    data: bytes | memoryview,
+    header: Sequence[str],
+    delimiter: str,
+    escape: str | None = None,
+    has_header: bool = True,
+) -> ParsedCsv:
+    """Split ``data``, which ends with a line break, into fields.
+
+    Raises:
+        IngestionError: when it is no CSV.
+    """
     ragged: list[csv.InvalidRow] = []
 
     def set_aside(row: csv.InvalidRow) -> str:
@@ -155,27 +151,38 @@ def read_csv(path: Path, delimiter: str = ",", encoding: str = "utf-8", escape: 
         ignore_empty_lines=False,
         invalid_row_handler=set_aside,
     )
+    # Arrow's own threads would lose the numbers of ragged rows, and are no faster where a field may hold a line break.
+    read = csv.ReadOptions(use_threads=False, block_size=1 << 26, column_names=None if has_header else list(header))
+    convert = csv.ConvertOptions(column_types=dict.fromkeys(header, pa.string()), strings_can_be_null=False)
     try:
-        table = csv.read_csv(
-            pa.BufferReader(data + b"\n"),
-            csv.ReadOptions(use_threads=False, block_size=1 << 26),
-            parse,
-            csv.ConvertOptions(column_types=dict.fromkeys(header, pa.string()), strings_can_be_null=False),
-        )
+        table = csv.read_csv(pa.BufferReader(data), read, parse, convert)
     except pa.ArrowInvalid as error:
-        raise IngestionError(f"{path.name}: not a CSV file with delimiter {delimiter!r}: {error}") from error
-    every = np.arange(2, 2 + table.num_rows + len(ragged))
-    numbers = pa.array(np.setdiff1d(every, [row.number for row in ragged]))
-    aside = quarantine_rows(
-        path.name, pa.array([row.number for row in ragged], pa.int64()), RAGGED, pa.array([row.text for row in ragged])
+        raise IngestionError(f"{file}: not a CSV file with delimiter {delimiter!r}: {error}") from error
+    return ParsedCsv(table, ragged, int(has_header))
+
+
+def numbered(file: str, parsed: ParsedCsv, delimiter: str, before: int) -> SourceRows:
+    """The rows with their numbers in the file, of which ``before`` records stand before the parsed ones."""
+    aside = np.array([row.number for row in parsed.ragged], np.int64)
+    good = np.ones(parsed.records, np.bool_)
+    good[: parsed.headers] = False
+    good[aside - 1] = False
+    numbers = pa.array(np.flatnonzero(good) + 1 + before)
+    text = pa.array([row.text for row in parsed.ragged], pa.string())
+    return SourceRows(
+        file, parsed.table, numbers, delimiter, quarantine_rows(file, pa.array(aside + before), RAGGED, text)
     )
-    return SourceRows(path.name, table, numbers, delimiter, aside)
 
 
-def _header(path: Path, data: bytes, delimiter: str, escape: str | None) -> list[str]:
+def csv_header(file: str, data: bytes, delimiter: str, escape: str | None = None) -> list[str]:
+    """Names in the first record.
+
+    Raises:
+        IngestionError: for a name given twice.
+    """
     text = io.TextIOWrapper(io.BytesIO(data), encoding="utf-8", newline="")
     names = next(csv_reader(text, delimiter=delimiter, escapechar=escape))
-    refuse_repeated_names(path.name, names)
+    refuse_repeated_names(file, names)
     return names
 
 

@@ -1,14 +1,11 @@
-"""Canonical raw tables in memory: their types, duplicates, and a digest over their content."""
+"""Canonical raw tables in memory: their types, and what of them is a duplicate."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from assets.ingestion.duplicates import first_rows
 from assets.schema import Columns
 
 INSTANT = pa.timestamp("us")
@@ -87,10 +84,9 @@ def _cast(values: pa.Array | pa.ChunkedArray, kind: pa.DataType) -> pa.Array | p
 
 def drop_duplicates(table: pa.Table, keys: list[str]) -> tuple[pa.Table, int]:
     """First row of each distinct ``keys``, in the table's order, and how many rows were dropped."""
-    position = pa.array(np.arange(table.num_rows))
-    grouped = table.select(keys).append_column("__position", position).group_by(keys)
-    first = np.sort(grouped.aggregate([("__position", "min")])["__position_min"].to_numpy())
-    return table.take(pa.array(first)), table.num_rows - len(first)
+    kept = first_rows(table.select(keys))
+    dropped = int(len(kept) - kept.sum())
+    return (table.filter(pa.array(kept)) if dropped else table), dropped
 
 
 def without_duplicates(raw: RawTables) -> tuple[RawTables, dict[str, int]]:
@@ -101,38 +97,3 @@ def without_duplicates(raw: RawTables) -> tuple[RawTables, dict[str, int]]:
     users, repeated_users = drop_duplicates(raw.users, [Columns.USER])
     kept = RawTables(interactions, items, users, raw.quarantine, raw.rows_read)
     return kept, {"interactions": repeated, "items": repeated_items, "users": repeated_users}
-
-
-def content_digest(tables: Mapping[str, pa.Table]) -> str:
-    """SHA-256 over names, types and values, whatever the library version or the chunks the values lie in."""
-    digest = hashlib.sha256()
-    for name, table in tables.items():
-        for column in table.column_names:
-            digest.update(f"{name}.{column}:{table.schema.field(column).type}\n".encode())
-            for part in _canonical_parts(table[column].combine_chunks()):
-                digest.update(len(part).to_bytes(8, "little"))
-                digest.update(part)
-    return digest.hexdigest()
-
-
-def _canonical_parts(values: Any) -> list[bytes]:
-    nulls = np.packbits(values.is_null().to_numpy(zero_copy_only=False)).tobytes()
-    if pa.types.is_list(values.type):
-        lengths = pc.fill_null(pc.list_value_length(values), 0)
-        return [nulls, *_canonical_parts(lengths), *_canonical_parts(pc.list_flatten(values))]
-    if pa.types.is_string(values.type):
-        lengths = pc.fill_null(pc.binary_length(values), 0)
-        return [nulls, *_canonical_parts(lengths), _text_bytes(values)]
-    if pa.types.is_timestamp(values.type):
-        values = values.cast(pa.int64())
-    return [nulls, np.ascontiguousarray(pc.fill_null(values, 0).to_numpy(zero_copy_only=False)).tobytes()]
-
-
-def _text_bytes(values: pa.Array) -> bytes:
-    """The strings one after another, a null as the empty string: an Arrow array already holds them like that."""
-    filled = pc.fill_null(values, "").cast(pa.large_string())
-    if len(filled) == 0:
-        return b""
-    _, offsets, characters = filled.buffers()
-    ends = np.frombuffer(offsets, np.int64)[filled.offset : filled.offset + len(filled) + 1]
-    return b"" if characters is None else characters[int(ends[0]) : int(ends[-1])].to_pybytes()

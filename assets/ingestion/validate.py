@@ -1,11 +1,12 @@
 """Row-level checks that every adapter shares: a row that fails one is set aside with a reason, never half-used.
 
 Reasons: a line with a wrong number of fields, an empty or overlong id, a timestamp that cannot be parsed, lies before
-1970 or after ``now``, a value that is no number. If more than a share of a file's rows fails, the whole file is
+1970 or after ``now``, a value that is no number, a content vector of another length than most or with a number that is
+not finite. If more than a share of a file's rows fails, the whole file is
 refused.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -20,7 +21,7 @@ from assets.ingestion.rows import RAGGED, SourceRows, quarantine_rows
 from assets.ingestion.tables import INSTANT, QUARANTINE_SCHEMA, RawTables
 from assets.schema import Columns
 
-NUMBER = r"^\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?\s*$"
+NUMBER = r"^\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*$"
 EXAMPLES_SHOWN = 3
 MAX_ID_BYTES = 500
 """Longer ids are no keys of the stores that ids are looked up in; what is that long is another column's text."""
@@ -36,6 +37,7 @@ class Reason(StrEnum):
     NEGATIVE_TIMESTAMP = "negative_timestamp"
     FUTURE_TIMESTAMP = "future_timestamp"
     NON_NUMERIC_VALUE = "non_numeric_value"
+    WRONG_CONTENT = "wrong_content"
 
 
 REASONS = tuple(Reason)
@@ -60,7 +62,8 @@ class Screen:
 
     def reject(self, bad: NDArray[np.bool_], reason: Reason) -> None:
         """Set aside the rows of mask ``bad`` [N] that no earlier check set aside."""
-        self._failed[(self._failed < 0) & bad] = REASONS.index(reason)
+        if bad.any():
+            self._failed[(self._failed < 0) & bad] = REASONS.index(reason)
 
     def ids(self, column: str) -> pa.Array:
         """[N] ids as text, exactly as written; null and blank ones are rejected, and overlong ones."""
@@ -109,19 +112,47 @@ class Screen:
         reasons = pa.array(list(REASONS), pa.string()).take(pa.array(self._failed[~self.passed]))
         failed = quarantine_rows(self.rows.file, self.rows.numbers.filter(bad), reasons, _flat(content))
         quarantine = pa.concat_tables([self.rows.set_aside, failed]).sort_by("row")
-        kept = table.filter(pa.array(self.passed))
+        # What passed whole is not copied: most blocks of most files.
+        kept = table.filter(pa.array(self.passed)) if rejected.num_rows else table
         return Screened(self.rows.file, kept, quarantine, len(self.rows) + self.rows.set_aside.num_rows)
 
 
 def to_numbers(values: pa.Array) -> NDArray[np.float64]:
-    """[N] numbers from a numeric or a text column; NaN for what is no number."""
-    if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
-        return pc.fill_null(values.cast(pa.float64(), safe=False), np.nan).to_numpy(zero_copy_only=False)
-    numeric = pc.fill_null(pc.match_substring_regex(values, NUMBER), False)
-    text = pc.utf8_trim_whitespace(pc.if_else(numeric, values, pa.scalar(None, values.type)))
-    # Arrow's parser takes no leading plus sign.
-    unsigned = pc.utf8_ltrim(text, characters="+")
-    return pc.fill_null(unsigned.cast(pa.float64()), np.nan).to_numpy(zero_copy_only=False)
+    """[N] finite numbers from a numeric or a text column; NaN for what is none."""
+    if not _is_text(values.type):
+        numbers = pc.fill_null(values.cast(pa.float64(), safe=False), np.nan).to_numpy(zero_copy_only=False)
+    else:
+        numbers = _text_to_numbers(values)
+    return numbers if np.isfinite(numbers).all() else np.where(np.isfinite(numbers), numbers, np.nan)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
+def _text_to_numbers(values: pa.Array) -> NDArray[np.float64]:
+    """Arrow's parser alone where it takes every field that is not empty; else what it cannot take is left out first.
+
+    Both ways give the same: of finite numbers, the parser takes what ``NUMBER`` matches, but for spaces and plus signs.
+    Without the regular expression, 10 million fields take 0.13 s instead of 1.2.
+    """
+    filled = pc.fill_null(pc.greater(pc.binary_length(values), 0), False)
+    try:
+        return _scattered(values.filter(filled).cast(pa.float64()), filled)
+    except pa.ArrowInvalid:
+        numeric = pc.fill_null(pc.match_substring_regex(values, NUMBER), False)
+        unsigned = pc.utf8_ltrim(pc.utf8_trim_whitespace(values.filter(numeric)), characters="+")
+        return _scattered(unsigned.cast(pa.float64()), numeric)
+
+
+def _scattered(numbers: pa.Array, places: pa.Array) -> NDArray[np.float64]:
+    """[N] the ``numbers`` [n] at the n ``places`` [N] that are true, NaN elsewhere."""
+    found = numbers.to_numpy(zero_copy_only=False)
+    if len(found) == len(places):
+        return found
+    spread = np.full(len(places), np.nan)
+    spread[places.to_numpy(zero_copy_only=False)] = found
+    return spread
 
 
 def to_micros(instant: datetime) -> int:
@@ -138,8 +169,9 @@ def _instants(micros: NDArray[np.float64], known: NDArray[np.bool_]) -> pa.Array
 
 def is_blank(values: pa.Array) -> NDArray[np.bool_]:
     """[N] whether a field is null or nothing but white space."""
-    text = pc.utf8_trim_whitespace(_as_text(values))
-    return pc.fill_null(pc.equal(text, ""), True).to_numpy(zero_copy_only=False)
+    text = _as_text(values)
+    blank = pc.or_(pc.equal(pc.binary_length(text), 0), pc.utf8_is_space(text))
+    return pc.fill_null(blank, True).to_numpy(zero_copy_only=False)
 
 
 def _as_text(values: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
@@ -159,14 +191,28 @@ def absent(table: pa.Table) -> Screened:
 
 def gather(interactions: Screened, items: Screened, users: Screened) -> RawTables:
     """One set of raw tables from three screened files."""
-    parts = (interactions, items, users)
+    return gather_parts([interactions], [items], [users])
+
+
+def gather_parts(interactions: Sequence[Screened], items: Sequence[Screened], users: Sequence[Screened]) -> RawTables:
+    """One set of raw tables from screened files, or blocks of files, in their order; each table has at least one."""
+    parts = (*interactions, *items, *users)
+    rows_read: dict[str, int] = {}
+    for part in parts:
+        if part.file:
+            rows_read[part.file] = rows_read.get(part.file, 0) + part.rows_read
     return RawTables(
-        interactions.table,
-        items.table,
-        users.table,
+        _together(interactions),
+        _together(items),
+        _together(users),
         pa.concat_tables([part.quarantine for part in parts]),
-        {part.file: part.rows_read for part in parts if part.file},
+        rows_read,
     )
+
+
+def _together(parts: Sequence[Screened]) -> pa.Table:
+    """Rows of all parts; content, which only parts with some have, is null where a part has none."""
+    return pa.concat_tables([part.table for part in parts], promote_options="default")
 
 
 def refuse_bad_files(raw: RawTables, max_share: float) -> None:

@@ -11,7 +11,7 @@ from assets.config import Settings
 from assets.monitoring.places import report_path, summary_path
 from assets.monitoring.tables import Verdict
 from assets.schema import Columns, ItemSlice, Split
-from assets.storage import Storage, write_parquet, write_text
+from assets.storage import Storage, read_compact, write_parquet, write_text
 from dashboards.drift_features import (
     ITEM_SLICE,
     USER_KNOWN,
@@ -62,7 +62,7 @@ def write_drift_reports(storage: Storage, settings: Settings) -> Iterator[Window
 
     Rows are drawn with ``settings.training.seed``; the reference is drawn once and the same for every window.
     """
-    interactions, items = storage.read_table("interactions"), storage.read_table("items")
+    interactions, items = read_compact(storage.table("interactions")), storage.read_table("items")
     bounds = storage.read_table("split_bounds")
     users = storage.read_table("users", [Columns.USER, Columns.TRAIN_COUNT])
     features = engagement_features(interactions, items, users)

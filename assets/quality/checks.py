@@ -31,7 +31,7 @@ def validate_leakage(name: str, storage: Storage, settings: Settings) -> TableRe
     from assets.quality.validation import check_rules
 
     written_at = results.written_at(storage, name)
-    return check_rules(read_split_tables(storage, settings.split), name, written_at)
+    return check_rules(read_split_tables(storage, settings.split, settings.engagement), name, written_at)
 
 
 def record(storage: Storage, result: TableResult) -> dg.AssetCheckResult:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from assets.quality import core_rules, timeline_rules
 from assets.quality import leakage_rules as rules
-from assets.quality import timeline_rules
 from assets.quality.split_tables import SplitTables
 
 
@@ -51,14 +51,16 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "times_as_recorded",
-        "every engagement lies where its source puts it; the held-out ones at midnights after train",
+        "every engagement lies where its source puts it; the held-out ones at midnights after train, those of "
+        "held_out_users moved behind train by whole days",
         "interactions",
         timeline_rules.rows_at_wrong_times,
     ),
     Rule(
         "held_out_by_rule",
         "leave_one_out tests one engagement of each user with three or more, validates on one and trains on the rest; "
-        "held_out_items tests every engagement on the items that it draws and none on another",
+        "held_out_items tests every engagement on the items that it draws and none on another, held_out_users those of "
+        "its users",
         "interactions",
         timeline_rules.rows_not_held_out_by_rule,
     ),
@@ -67,6 +69,13 @@ RULES: tuple[Rule, ...] = (
         "fraction tests in frames of one length that follow each other from the cutoff to the last engagement",
         "split_bounds",
         timeline_rules.frames_of_wrong_length,
+    ),
+    Rule(
+        "core_has_enough",
+        "with a k_core, every user and item before the cutoff (or in all, where the filter looks ahead) has so many "
+        "engagements",
+        "interactions",
+        core_rules.rows_outside_the_core,
     ),
     Rule("one_split_per_row", "no source row is both in train and in test", "interactions", rules.rows_in_two_splits),
     Rule(

@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pandas as pd
 
+from assets.quality.lists import list_lengths, lists_of
 from assets.quality.split_tables import SplitTables
 from assets.schema import Columns, ItemSlice, Split
 
@@ -67,25 +68,21 @@ def _not_past(histories: pd.DataFrame, owner: str, members: str, member: str, pa
 
     Matching whole engagements also catches an entry of the future under a time of the past.
     """
-    lengths = histories[members].map(len).to_numpy(dtype=np.int64)
-    uneven = lengths != histories[TIMESTAMPS].map(len).to_numpy(dtype=np.int64)
+    held, times = lists_of(histories[members]), lists_of(histories[TIMESTAMPS])
+    lengths = list_lengths(held)
+    uneven = lengths != list_lengths(times)
     if uneven.any():
         return histories[uneven]
     entries = pd.DataFrame(
         {
-            owner: np.repeat(histories[owner].to_numpy(dtype=object), lengths),
-            member: _flat(histories[members], np.dtype(object)),
-            Columns.TIMESTAMP: _flat(histories[TIMESTAMPS], np.dtype("datetime64[us]")),
+            owner: np.repeat(histories[owner].to_numpy(), lengths),
+            member: held.flatten().to_numpy(zero_copy_only=False),
+            Columns.TIMESTAMP: times.flatten().to_numpy(zero_copy_only=False).astype("datetime64[us]"),
         }
     )
     known = past[[owner, member, Columns.TIMESTAMP]].drop_duplicates()
     matched = entries.merge(known, on=[owner, member, Columns.TIMESTAMP], how="left", indicator="found")
     return matched[matched.pop("found") == "left_only"]
-
-
-def _flat(lists: pd.Series, dtype: np.dtype) -> np.ndarray:
-    parts = [np.asarray(one, dtype=dtype) for one in lists]
-    return np.concatenate(parts) if parts else np.empty(0, dtype)
 
 
 def item_counts_not_of_train(tables: SplitTables) -> pd.DataFrame:
@@ -160,10 +157,14 @@ def _strictly_earlier(rows: pd.DataFrame, keys: list[str]) -> pd.Series:
 
 def _cases_unlike(tables: SplitTables, column: str, expected: pd.Series) -> pd.DataFrame:
     """Cases whose ``column`` differs from what ``expected`` gives for their engagement, or that have no engagement."""
-    by_row = pd.Series(expected.to_numpy(), index=tables.interactions[Columns.SOURCE_ROW])
-    cases = tables.test_cases
-    found = cases[Columns.SOURCE_ROW].map(by_row[~by_row.index.duplicated()])
-    return cases.assign(expected=found)[cases[column].astype(object) != found.astype(object)]
+    rows, cases = tables.interactions[Columns.SOURCE_ROW], tables.test_cases
+    first = ~rows.duplicated().to_numpy()
+    place = pd.Index(rows[first]).get_indexer(pd.Index(cases[Columns.SOURCE_ROW]))
+    if not first.any():
+        return cases
+    found = expected.to_numpy()[first][place]
+    wrong = (place < 0) | (cases[column].to_numpy() != found)
+    return cases[wrong].assign(expected=pd.Series(found[wrong], cases.index[wrong]).where(place[wrong] >= 0))
 
 
 def cases_with_wrong_slice(tables: SplitTables) -> pd.DataFrame:

@@ -1,18 +1,71 @@
 """The exported tables that the leakage rules look at."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any, Final
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
-from assets.config import SplitConfig
+from assets.config import EngagementRule, SplitConfig
 from assets.schema import Columns, Split
-from assets.storage import Storage
+from assets.storage import Storage, read_arrow
+
+DRAWN_BY_ID: Final = ("held_out_items", "held_out_users")
+"""Kinds of split that hold out by a digest of ids: their rules read the ids themselves, the others need no text."""
+
+MEMBERS: Final = {
+    "user_histories": (Columns.USER, "item_ids", Columns.ITEM),
+    "item_histories": (Columns.ITEM, "user_ids", Columns.USER),
+}
+"""Table of histories -> its owner, its lists of members, and what those are."""
+
+EVERYTHING: Final = EngagementRule()
+
+IDS: Final = (Columns.USER, Columns.ITEM)
+
+READ: Final[dict[str, list[str] | None]] = {
+    "interactions": [
+        Columns.USER,
+        Columns.ITEM,
+        Columns.TIMESTAMP,
+        Columns.SOURCE_ROW,
+        Columns.SOURCE_TIMESTAMP,
+        Columns.SPLIT,
+        Columns.WINDOW,
+    ],
+    "split_bounds": None,
+    "items": [
+        Columns.ITEM,
+        Columns.CREATED_AT,
+        Columns.AVAILABLE_AT,
+        Columns.FIRST_ENGAGED_AT,
+        Columns.TRAIN_COUNT,
+        Columns.SLICE,
+    ],
+    "users": [Columns.USER, Columns.TRAIN_COUNT],
+    "test_cases": None,
+    "user_histories": None,
+    "item_histories": None,
+}
+"""Table -> the columns that a rule reads; None: all."""
+
+EVERY_ROW: Final = EngagementRule()
 
 
 @dataclass(frozen=True)
 class SplitTables:
-    """The exported tables that the rules look at, and the split that they were made by."""
+    """The exported tables that the rules look at, and what they were made by.
+
+    Attributes:
+        split: how they were split.
+        engagement: what was kept.
+        ids: of ``user_id`` and ``item_id`` the texts behind their numbers; without an entry, the column holds texts.
+    """
 
     interactions: pd.DataFrame
     split_bounds: pd.DataFrame
@@ -22,6 +75,8 @@ class SplitTables:
     user_histories: pd.DataFrame
     item_histories: pd.DataFrame
     split: SplitConfig
+    engagement: EngagementRule = EVERY_ROW
+    ids: Mapping[str, NDArray[np.object_]] = field(default_factory=dict)
 
     @property
     def windows(self) -> pd.DataFrame:
@@ -39,21 +94,77 @@ class SplitTables:
         """Engagements strictly before the cutoff, whatever their label says."""
         return self.interactions[self.interactions[Columns.TIMESTAMP] < self.cutoff]
 
+    def shown(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """A few ``rows`` of any table as a person reads them, ids as texts."""
+        texts: dict[str, Any] = {name: _texts(rows[name], ids) for name, ids in self.ids.items() if name in rows}
+        return rows.assign(**texts)
 
-def read_split_tables(storage: Storage, split: SplitConfig) -> SplitTables:
+
+def _texts(numbers: pd.Series, ids: NDArray[np.object_]) -> list[str | None]:
+    return [ids[number] if number >= 0 else None for number in numbers.to_numpy(np.int64)]
+
+
+def read_split_tables(storage: Storage, split: SplitConfig, engagement: EngagementRule = EVERY_ROW) -> SplitTables:
     """Read the exported tables.
+
+    Ids become numbers in the order of their texts, where no rule needs the texts: on a million engagements the rules
+    then take a fifth of the time and of the memory.
 
     Raises:
         FileNotFoundError: naming the table that was not exported.
     """
-    times = [Columns.CREATED_AT, Columns.AVAILABLE_AT, Columns.FIRST_ENGAGED_AT]
-    return SplitTables(
-        interactions=storage.read_table("interactions"),
-        split_bounds=storage.read_table("split_bounds"),
-        items=storage.read_table("items", [Columns.ITEM, *times, Columns.TRAIN_COUNT, Columns.SLICE]),
-        users=storage.read_table("users", [Columns.USER, Columns.TRAIN_COUNT]),
-        test_cases=storage.read_table("test_cases"),
-        user_histories=storage.read_table("user_histories"),
-        item_histories=storage.read_table("item_histories"),
-        split=split,
-    )
+    tables = {name: read_arrow(storage.table(name), columns) for name, columns in READ.items()}
+    ids: dict[str, NDArray[np.object_]] = {}
+    if split.kind not in DRAWN_BY_ID:
+        universes = {name: _universe(tables, name) for name in IDS}
+        tables = {name: _numbered(name, table, universes) for name, table in tables.items()}
+        ids = {name: universe.to_numpy(zero_copy_only=False) for name, universe in universes.items()}
+    frames = {name: table.to_pandas(types_mapper=_lists_as_they_are) for name, table in tables.items()}
+    return SplitTables(**_with_labels(frames), split=split, engagement=engagement, ids=ids)
+
+
+def _lists_as_they_are(kind: pa.DataType) -> pd.ArrowDtype | None:
+    return pd.ArrowDtype(kind) if pa.types.is_list(kind) else None
+
+
+def _with_labels(frames: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """Splits as categories that interactions and bounds share: a merge on texts would make an object of each."""
+    labelled = ("interactions", "split_bounds")
+    found = {label for name in labelled for label in frames[name][Columns.SPLIT].dropna().unique()}
+    labels = pd.CategoricalDtype(sorted({*map(str, Split), *found}))
+    for name in labelled:
+        frames[name] = frames[name].astype({Columns.SPLIT: labels})
+    return frames
+
+
+def _universe(tables: Mapping[str, pa.Table], name: str) -> pa.Array:
+    """Every id of a kind that any table holds, in order; whether it may stand there is for the suites to say."""
+    held: list[pa.ChunkedArray] = [table[name] for table in tables.values() if name in table.column_names]
+    held += [pc.list_flatten(tables[table][lists]) for table, (_, lists, member) in MEMBERS.items() if member == name]
+    found = pc.unique(pa.chunked_array([pc.unique(one).drop_null().cast(pa.string()) for one in held]))
+    return found.take(pc.sort_indices(found))
+
+
+def _numbered(name: str, table: pa.Table, universes: Mapping[str, pa.Array]) -> pa.Table:
+    """The table with ids, also those in lists, replaced by their places in the universes; -1 for a missing one."""
+    for column in IDS:
+        if column in table.column_names:
+            table = _replaced(table, column, _places(table[column], universes[column]))
+    if name in MEMBERS:
+        _, lists, member = MEMBERS[name]
+        table = _replaced(table, lists, _list_places(table[lists], universes[member]))
+    return table
+
+
+def _places(values: pa.ChunkedArray | pa.Array, universe: pa.Array) -> pa.Array | pa.ChunkedArray:
+    return pc.fill_null(pc.index_in(values.cast(pa.string()), universe), -1)
+
+
+def _list_places(values: pa.ChunkedArray, universe: pa.Array) -> pa.ListArray:
+    lists = values.combine_chunks()
+    flat = _places(lists.values, universe)
+    return pa.ListArray.from_arrays(lists.offsets, flat, mask=lists.is_null() if lists.null_count else None)
+
+
+def _replaced(table: pa.Table, column: str, values: pa.Array | pa.ChunkedArray) -> pa.Table:
+    return table.set_column(table.column_names.index(column), column, values)

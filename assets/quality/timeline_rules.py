@@ -5,6 +5,7 @@ Like :mod:`assets.quality.leakage_rules` they recompute what the SQL made, here 
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from hashlib import md5
 from typing import Final
 
@@ -26,17 +27,33 @@ MIDNIGHTS: Final[Mapping[str, Mapping[Split, int]]] = {
 }
 """Kind of split -> split that it holds out -> how many midnights after the last engagement of train its own lie."""
 
+BY_USER: Final = "held_out_users"
+"""The kind of split that moves what it holds out by whole days instead."""
+
 FRAMES: Final = {"hour": pd.Timedelta(1, "h"), "day": DAY, "week": 7 * DAY}
 
 
 def rows_at_wrong_times(tables: SplitTables) -> pd.DataFrame:
-    """Engagements whose time is not their source's nor, if they are held out, a midnight after train."""
-    rows, held_out = tables.interactions, MIDNIGHTS.get(tables.split.kind, {})
-    expected = rows[Columns.SOURCE_TIMESTAMP]
+    """Engagements whose time is not their source's nor, if they are held out, where their kind of split puts them."""
+    rows = tables.interactions
+    expected = _by_days(rows) if tables.split.kind == BY_USER else _at_midnights(rows, tables.split.kind)
+    return rows.assign(expected=expected)[rows[Columns.TIMESTAMP] != expected]
+
+
+def _at_midnights(rows: pd.DataFrame, kind: str) -> pd.Series:
+    """Times of a kind that puts all of a split to one midnight after train, or moves nothing."""
+    held_out, expected = MIDNIGHTS.get(kind, {}), rows[Columns.SOURCE_TIMESTAMP]
     last_day = expected[~rows[Columns.SPLIT].isin(list(held_out))].max().floor("D")
     for split, midnights in held_out.items():
         expected = expected.mask(rows[Columns.SPLIT] == split, last_day + midnights * DAY)
-    return rows.assign(expected=expected)[rows[Columns.TIMESTAMP] != expected]
+    return expected
+
+
+def _by_days(rows: pd.DataFrame) -> pd.Series:
+    """Times of held_out_users: test is moved by whole days, its first day to the one after the last day of train."""
+    source, tested = rows[Columns.SOURCE_TIMESTAMP], rows[Columns.SPLIT] == Split.TEST
+    moved = source + (source[~tested].max().floor("D") + DAY - source[tested].min().floor("D"))
+    return source.mask(tested, moved)
 
 
 def frames_of_wrong_length(tables: SplitTables) -> pd.DataFrame:
@@ -72,12 +89,12 @@ def _leave_one_out(rows: pd.DataFrame, split: SplitConfig) -> pd.Series:
     return pd.Series(labels, index=place.index).reindex(rows.index)
 
 
-def _held_out_items(rows: pd.DataFrame, split: SplitConfig) -> pd.Series:
-    """Engagements on the share of items with the smallest digests test; the others' label is only not to be that."""
-    items = sorted(set(rows[Columns.ITEM]), key=lambda item: (_digest(f"{split.held_out_seed}:{item}"), item))
-    chosen = items[: math.floor(split.held_out_share * len(items) + 0.5)]
+def _held_out_ids(column: str, rows: pd.DataFrame, split: SplitConfig) -> pd.Series:
+    """Engagements of the share of ids with the smallest digests test; the others' label is only not to be that."""
+    ids = sorted(set(rows[column]), key=lambda one: (_digest(f"{split.held_out_seed}:{one}"), one))
+    chosen = ids[: math.floor(split.share_held_out * len(ids) + 0.5)]
     labels = rows[Columns.SPLIT].mask(rows[Columns.SPLIT] == Split.TEST, Split.TRAIN.value)
-    return labels.mask(rows[Columns.ITEM].isin(chosen), Split.TEST.value)
+    return labels.mask(rows[column].isin(chosen), Split.TEST.value)
 
 
 def _last_first(rows: pd.DataFrame, split: SplitConfig) -> pd.DataFrame:
@@ -94,6 +111,7 @@ def _digest(text: str) -> str:
 
 EXPECTED: Final[Mapping[str, Callable[[pd.DataFrame, SplitConfig], pd.Series]]] = {
     "leave_one_out": _leave_one_out,
-    "held_out_items": _held_out_items,
+    "held_out_items": partial(_held_out_ids, Columns.ITEM),
+    BY_USER: partial(_held_out_ids, Columns.USER),
 }
 """Kinds of split that hold engagements out -> the split that each engagement should have."""

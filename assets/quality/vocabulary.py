@@ -10,11 +10,14 @@ from great_expectations.expectations.metadata_types import FailureSeverity
 
 from assets.config import SplitConfig
 from assets.quality import frames
-from assets.quality.timeline_rules import DAY, MIDNIGHTS
+from assets.quality.timeline_rules import BY_USER, DAY, MIDNIGHTS
 from assets.schema import Columns, ItemSlice, Split
 
 EARLIEST = pd.Timestamp("1971-01-01")
 """Engagements before it are parsing mistakes: zeros, and seconds read as milliseconds (which land in January 1970)."""
+
+TEXT = "CategoricalDtypeType"
+"""What Great Expectations sees of a column of texts: see :func:`assets.quality.validation.looked_at`."""
 
 WARNING = FailureSeverity.WARNING
 
@@ -37,17 +40,23 @@ class Limits:
 
     @classmethod
     def of(cls, split: SplitConfig, now: pd.Timestamp) -> Self:
-        """Limits at ``now``: what is held out is tested at a midnight after the last day of train."""
-        held_out = MIDNIGHTS.get(split.kind)
-        timeline_end = now.floor("D") + max(held_out.values()) * DAY if held_out else now
-        return cls(now, timeline_end, split.test_windows, split.history_length)
+        """Limits at ``now``: what is held out is tested behind the last day of train."""
+        return cls(now, _timeline_end(split.kind, now), split.test_windows, split.history_length)
+
+
+def _timeline_end(kind: str, now: pd.Timestamp) -> pd.Timestamp:
+    """At a midnight after train; of held_out_users, as long after it as their engagements can reach."""
+    if kind == BY_USER:
+        return now.floor("D") + DAY + (now - EARLIEST)
+    held_out = MIDNIGHTS.get(kind)
+    return now.floor("D") + max(held_out.values()) * DAY if held_out else now
 
 
 def identifier(column: str) -> list[Expectation]:
     return [
         gxe.ExpectColumnValuesToNotBeNull(column=column, description=f"{column} is never missing"),
-        gxe.ExpectColumnValuesToBeOfType(column=column, type_="str", description=f"{column} is text"),
-        gxe.ExpectColumnValueLengthsToBeBetween(column=column, min_value=1, description=f"{column} is not empty"),
+        gxe.ExpectColumnValuesToBeOfType(column=column, type_=TEXT, description=f"{column} is text"),
+        gxe.ExpectColumnValuesToNotBeInSet(column=column, value_set=[""], description=f"{column} is not empty"),
     ]
 
 

@@ -1,7 +1,7 @@
 """The exported tables: from which model, in which order, with which columns and types."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import pyarrow as pa
@@ -23,6 +23,7 @@ class Export:
         key: asset key of the dbt model it comes from; the last part is the model's name.
         order_by: SQL, a total order.
         columns: name -> Arrow type.
+        optional: name -> Arrow type of columns that are left out where no row has a value.
         has_features: whether the dataset's categorical list columns follow.
     """
 
@@ -31,6 +32,7 @@ class Export:
     order_by: str
     columns: Mapping[str, pa.DataType]
     has_features: bool = False
+    optional: Mapping[str, pa.DataType] = field(default_factory=dict)
 
     @property
     def model(self) -> str:
@@ -80,6 +82,7 @@ EXPORTS: Final = (
             Columns.SLICE: _TEXT,
         },
         has_features=True,
+        optional={Columns.CONTENT: pa.list_(pa.float32())},
     ),
     Export("users", [keys.SLICES, "users"], "user_id", {Columns.USER: _TEXT, Columns.TRAIN_COUNT: _COUNT}, True),
     Export(

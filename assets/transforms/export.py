@@ -132,17 +132,25 @@ def _write(connection: duckdb.DuckDBPyConnection, export: Export, path: Path) ->
 def conform(export: Export, rows: pa.Table) -> pa.Table:
     """``rows`` with the contract's columns first, in its order and types; features, if allowed, as lists of strings.
 
+    Optional columns follow the others, unless every value of one is null.
+
     Raises:
         TypeError: naming the table and the column that is missing, unexpected or not convertible.
     """
-    features = [name for name in rows.column_names if name not in export.columns]
+    rows = rows.drop_columns([name for name in _optional(export, rows) if rows[name].null_count == len(rows)])
+    optional = {name: export.optional[name] for name in _optional(export, rows)}
+    features = [name for name in rows.column_names if name not in export.columns and name not in optional]
     if features and not export.has_features:
         raise TypeError(f"{export.name}: unexpected columns {features}")
     if missing := [name for name in export.columns if name not in rows.column_names]:
         raise TypeError(f"{export.name}: missing columns {missing}")
-    types = {**export.columns, **dict.fromkeys(features, pa.list_(pa.string()))}
+    types = {**export.columns, **optional, **dict.fromkeys(features, pa.list_(pa.string()))}
     columns = [_cast(export.name, name, rows.column(name), type_) for name, type_ in types.items()]
     return pa.table(columns, schema=pa.schema(list(types.items())))
+
+
+def _optional(export: Export, rows: pa.Table) -> list[str]:
+    return [name for name in export.optional if name in rows.column_names]
 
 
 def _cast(table: str, name: str, column: pa.ChunkedArray, type_: pa.DataType) -> pa.ChunkedArray:

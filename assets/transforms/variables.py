@@ -10,6 +10,9 @@ class DbtVars(TypedDict):
 
     minimum_value: float | None
     event_types: list[str]
+    k_core: int
+    k_core_counts: str
+    k_core_passes: int | None
     split_kind: str
     quantile: float
     held_out_by: str
@@ -32,10 +35,13 @@ def dbt_vars(settings: Settings) -> DbtVars:
     return DbtVars(
         minimum_value=settings.engagement.minimum_value,
         event_types=list(settings.engagement.event_types),
+        k_core=settings.engagement.k_core,
+        k_core_counts=settings.engagement.k_core_counts,
+        k_core_passes=settings.engagement.k_core_passes,
         split_kind=split.kind,
         quantile=split.cutoff_quantile,
         held_out_by=split.held_out_by,
-        held_out_share=split.held_out_share,
+        held_out_share=split.share_held_out,
         held_out_seed=split.held_out_seed,
         frame=split.frame,
         windows=split.test_windows,

@@ -102,8 +102,9 @@ def test_a_wrong_key_or_value_is_refused_with_the_file_and_the_key(text: str, ke
         ("{kind: fraction, cut_by: count}", "cut_by is for kind median_time or quantile"),
         ("{kind: leave_one_out, windows: 4}", "windows is for kind median_time or quantile"),
         ("{kind: leave_one_out, validation_fraction: 0.2}", "validation_fraction is for kind median_time or"),
-        ("{kind: leave_one_out, held_out_seed: 1}", "held_out_seed is for kind held_out_items"),
-        ("{kind: fraction, held_out_share: 0.3}", "held_out_share is for kind held_out_items"),
+        ("{kind: leave_one_out, held_out_seed: 1}", "held_out_seed is for kind held_out_items or held_out_users"),
+        ("{kind: fraction, held_out_share: 0.3}", "held_out_share is for kind held_out_items or held_out_users"),
+        ("{kind: held_out_users, windows: 2}", "windows is for kind median_time or quantile"),
         ("{kind: held_out_items, held_out_by: random}", "held_out_by is for kind leave_one_out"),
         ("{kind: held_out_items, fraction: 0.8}", "fraction is for kind fraction"),
         ("{head_share: 0.001}", "for head_rule pareto"),
@@ -114,6 +115,38 @@ def test_a_split_setting_without_effect_is_refused(text: str, problem: str, tmp_
         load_settings({"THAW_CONFIG": yaml_file(tmp_path, f"split: {text}")})
 
 
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("engagement: {k_core: 1}", "engagement: .*leaves nothing out"),
+        ("engagement: {k_core: -1}", "engagement.k_core: "),
+        ("engagement: {k_core: 5, k_core_passes: 0}", "engagement.k_core_passes: "),
+        ("engagement: {k_core: 5, k_core_counts: all}", "engagement.k_core_counts: "),
+        ("engagement: {k_core_counts: all_looking_ahead}", "engagement: .*are for a k_core of 2 and more"),
+        ("engagement: {k_core_passes: 1}", "engagement: .*are for a k_core of 2 and more"),
+        ("{engagement: {k_core: 5}, split: {kind: leave_one_out}}", "set engagement.k_core_counts to all_looking"),
+        ("{engagement: {k_core: 5}, split: {kind: held_out_users}}", "split.kind held_out_users has no cutoff in time"),
+    ],
+)
+def test_a_k_core_that_cannot_be_is_refused(text: str, problem: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        load_settings({"THAW_CONFIG": yaml_file(tmp_path, text)})
+
+
+def test_a_k_core_looks_ahead_only_where_it_is_told_to(tmp_path: Path) -> None:
+    known = load_settings({"THAW_CONFIG": yaml_file(tmp_path, "engagement: {k_core: 5}")})
+    assert (known.engagement.k_core, known.engagement.looks_ahead) == (5, False)
+    assert not Settings().engagement.looks_ahead
+    text = "{engagement: {k_core: 5, k_core_counts: all_looking_ahead}, split: {kind: leave_one_out}}"
+    assert load_settings({"THAW_CONFIG": yaml_file(tmp_path, text)}).engagement.looks_ahead
+
+
+def test_the_share_that_is_held_out_is_the_paper_s_unless_told() -> None:
+    assert SplitConfig(kind="held_out_items").share_held_out == 0.5
+    assert SplitConfig(kind="held_out_users").share_held_out == 0.2
+    assert SplitConfig(kind="held_out_users", held_out_share=0.3).share_held_out == 0.3
+
+
 def test_kinds_of_split() -> None:
     splits = [
         SplitConfig(),
@@ -122,11 +155,20 @@ def test_kinds_of_split() -> None:
         SplitConfig(kind="fraction", fraction=0.8, frame="hour", validation_fraction=0.2),
         SplitConfig(kind="leave_one_out", held_out_by="random", head_rule="pareto", head_share=0.001),
         SplitConfig(kind="held_out_items", held_out_share=0.3, held_out_seed=2, validation_fraction=0.2),
+        SplitConfig(kind="held_out_users", held_out_seed=2, validation_fraction=0.2),
     ]
-    assert [split.test_windows for split in splits] == [5, 3, None, None, 1, 1]
-    assert [split.test_cut for split in splits] == ["duration", "count", "frame", "frame", "duration", "duration"]
+    assert [split.test_windows for split in splits] == [5, 3, None, None, 1, 1, 1]
+    assert [split.test_cut for split in splits] == [
+        "duration",
+        "count",
+        "frame",
+        "frame",
+        "duration",
+        "duration",
+        "duration",
+    ]
     assert [split.cutoff_quantile for split in splits[:4]] == [0.5, 0.9, 0.7, 0.8]
-    assert [split.cuts_in_time for split in splits] == [True, True, True, True, False, False]
+    assert [split.cuts_in_time for split in splits] == [True, True, True, True, False, False, False]
     assert all(SplitConfig(**split.model_dump()) == split for split in splits)
 
 

@@ -1,5 +1,7 @@
 """The command line's errors come before any work and say what to do."""
 
+from pathlib import Path
+
 import pytest
 from typer.testing import CliRunner
 
@@ -41,3 +43,12 @@ def test_bad_configuration_names_the_key(runner: CliRunner, tmp_path, monkeypatc
     result = runner.invoke(app, ["run"])
     assert result.exit_code == 2
     assert "split.windoes" in result.output
+
+
+def test_lists_own_folders_with_a_mapping(runner: CliRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mapping = "licence: ours alone\ninteractions: {files: a.csv, user: u, item: i, timestamp: t}\n"
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "mapping.yaml").write_text(mapping)
+    monkeypatch.setenv("THAW_DATA_DIR", str(tmp_path))
+    (line,) = [line for line in runner.invoke(app, ["datasets"]).output.splitlines() if line.startswith("shop")]
+    assert "ours alone" in line

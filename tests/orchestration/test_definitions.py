@@ -25,6 +25,7 @@ DBT_KEYS = {
     "staging/stg_interactions",
     "staging/stg_items",
     "staging/stg_users",
+    "splits/left_out",
     "splits/timeline",
     "splits/split_bounds",
     "splits/interactions_split",

@@ -29,8 +29,8 @@ SHIFT: Final = 20
 WORLD: Final[dict[str, Any]] = {
     "users": 400,
     "items": 200,
-    "days": 29,
-    "engagements": 12_600,
+    "days": 32,
+    "engagements": 16_000,
     "drift": 0.0,
     "catalog_share": 1.0,
     "lifetime_days": 100_000.0,

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from assets.config import Settings, SplitConfig
+from assets.config import EngagementRule, Settings, SplitConfig
 from assets.evaluation.needed import _is_ranked, needed
 from orchestration.definitions import build_definitions
-from orchestration.report import make_missing, page_stem, split_words, write_report
+from orchestration.report import filter_words, make_missing, page_stem, split_words, write_report
 from orchestration.runner import resolve
 from tests.assets.evaluation.toy import toy_settings
 from tests.orchestration.homes import write_home
@@ -145,11 +145,26 @@ def test_a_split_has_a_page_of_its_own(settings: Settings) -> None:
             "toy-held-out-items",
             "held-out items: 30% of all items, drawn uniformly with seed 2, are tested after training on the others; ",
         ),
+        (
+            SplitConfig(kind="held_out_users", held_out_seed=2),
+            "toy-held-out-users",
+            "held-out users: 20% of all users, drawn uniformly with seed 2, are tested after training on the others, ",
+        ),
     ],
 )
 def test_every_split_is_said_in_words(split: SplitConfig, stem: str, words: str) -> None:
     assert page_stem("toy", split.kind) == stem
     assert split_words(split).startswith(words)
+
+
+def test_a_filter_that_looks_ahead_is_said_so() -> None:
+    assert filter_words(EngagementRule()) == ""
+    known = filter_words(EngagementRule(k_core=5))
+    assert known.startswith("; kept are users and items with 5 engagements or more each, counted before the cutoff;")
+    ahead = filter_words(EngagementRule(k_core=5, k_core_counts="all_looking_ahead", k_core_passes=1))
+    assert "in 1 pass(es)" in ahead
+    assert "it looks ahead" in ahead
+    assert "looks ahead" not in known
 
 
 @pytest.mark.parametrize(("kind", "sampled"), [("fraction", True), ("held_out_items", False)])

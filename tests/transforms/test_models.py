@@ -186,5 +186,6 @@ def test_python_and_sql_spell_the_same_columns(manifest: dict[str, Any]) -> None
         node["name"]: set(node["columns"]) for node in manifest["nodes"].values() if node["resource_type"] == "model"
     }
     assert columns["stg_interactions"] == set(INTERACTION_COLUMNS)
+    assert columns["left_out"] == {"kind", "id", "engagements", "pass"}
     assert columns["timeline"] == {*INTERACTION_COLUMNS, "source_timestamp", "held_out"}
     assert columns["interactions_split"] == {*INTERACTION_COLUMNS, "source_timestamp", "split", "window"}

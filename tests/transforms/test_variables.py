@@ -14,7 +14,13 @@ def test_the_project_s_defaults_are_the_settings_defaults() -> None:
 
 def test_every_setting_reaches_its_var() -> None:
     settings = Settings(
-        engagement=EngagementRule(minimum_value=3.5, event_types=("buy",)),
+        engagement=EngagementRule(
+            minimum_value=3.5,
+            event_types=("buy",),
+            k_core=5,
+            k_core_counts="all_looking_ahead",
+            k_core_passes=1,
+        ),
         split=SplitConfig(
             kind="quantile",
             quantile=0.9,
@@ -31,6 +37,9 @@ def test_every_setting_reaches_its_var() -> None:
     assert dbt_vars(settings) == {
         "minimum_value": 3.5,
         "event_types": ["buy"],
+        "k_core": 5,
+        "k_core_counts": "all_looking_ahead",
+        "k_core_passes": 1,
         "split_kind": "quantile",
         "quantile": 0.9,
         "held_out_by": "time",
@@ -54,6 +63,8 @@ def test_what_is_held_out_is_tested_in_one_window() -> None:
     by_item = dbt_vars(Settings(split=SplitConfig(kind="held_out_items", held_out_share=0.3, held_out_seed=4)))
     assert (by_item["split_kind"], by_item["windows"], by_item["cut_by"]) == ("held_out_items", 1, "duration")
     assert (by_item["held_out_share"], by_item["held_out_seed"]) == (0.3, 4)
+    of_users = dbt_vars(Settings(split=SplitConfig(kind="held_out_users", held_out_seed=4)))
+    assert (of_users["split_kind"], of_users["windows"], of_users["held_out_share"]) == ("held_out_users", 1, 0.2)
 
 
 def test_a_fraction_is_a_quantile_and_its_windows_are_frames_as_many_as_there_are() -> None:

@@ -33,7 +33,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from assets.config import Protocol
-from assets.evaluation.protocol import CaseSet
+from assets.evaluation.protocol import CaseSet, taken
 from assets.evaluation.sampled.draws import case_keys, draw_items
 from assets.ranking import Cases, by_instant
 from assets.schema import Columns, ItemEmbeddings, ItemSlice, UserHistory
@@ -124,7 +124,7 @@ def legacy_cases(
     core = _Core.of(tables)
     in_head = core.train_count > tail_max_count  # [N]
     inside = core.users[case_set.cases.users] & core.items[case_set.cases.items]
-    kept = first_per_bucket(_take(case_set, np.flatnonzero(inside)), in_head)
+    kept = first_per_bucket(taken(case_set, np.flatnonzero(inside)), in_head)
     cases = kept.cases
     keys = case_keys(kept.labels[Columns.SOURCE_ROW].to_numpy(np.int64), seed)
     drawn = np.full((len(cases), negatives), PADDING, dtype=np.int64)
@@ -178,8 +178,4 @@ def first_per_bucket(case_set: CaseSet, in_head: NDArray[np.bool_]) -> CaseSet:
             "head": in_head[case_set.cases.items],
         }
     )
-    return _take(case_set, np.flatnonzero(~groups.duplicated().to_numpy()))
-
-
-def _take(case_set: CaseSet, rows: Int) -> CaseSet:
-    return CaseSet(case_set.cases.take(rows), case_set.labels.iloc[rows], case_set.repeats_dropped)
+    return taken(case_set, np.flatnonzero(~groups.duplicated().to_numpy()))

@@ -19,7 +19,7 @@ from assets.evaluation.run import basis, fallback
 from assets.evaluation.sampled.cases import LEGACY_PROTOCOLS, SampledCases, legacy_cases, sampled_cases
 from assets.evaluation.sampled.rank import Run, SampledRanks, rank_runs
 from assets.evaluation.slices import metrics_frame, seed_means_frame
-from assets.storage import Storage
+from assets.storage import Storage, read_compact
 from assets.stream import DatasetTables, load_tables
 from assets.training.checkpoints import load_recommender
 from assets.training.registry import roster
@@ -126,7 +126,7 @@ def sample_model(
 
 def draw_cases(storage: Storage, settings: Settings, tables: DatasetTables) -> tuple[SampledCases, SampledCases]:
     """Cases and negatives of ``sampled`` and of ``sampled_legacy``: the same for every model and training seed."""
-    config, case_set = settings.sampled, build_cases(storage.read_table("test_cases"), tables)
+    config, case_set = settings.sampled, build_cases(read_compact(storage.table("test_cases")), tables)
     clean = sampled_cases(case_set, tables, config.negatives, config.seed)
     return clean, legacy_cases(case_set, tables, config.negatives, config.seed, settings.split.tail_max_count)
 
@@ -210,7 +210,8 @@ def read_sampled_means(storage: Storage, settings: Settings) -> pd.DataFrame:
 
 def build_sampled_tables(storage: Storage, settings: Settings) -> list[Board]:
     """The IHM paper's tables of both protocols and every run, in the first window, and HR@10 by window."""
-    return sampled_boards(read_sampled_means(storage, settings), settings.sampled, settings.evaluation.min_cases)
+    means = read_sampled_means(storage, settings)
+    return sampled_boards(means, settings.sampled, settings.evaluation.min_cases, settings.split.kind)
 
 
 def build_leave_one_out(storage: Storage, settings: Settings) -> Board:

@@ -19,7 +19,7 @@ import pandas as pd
 
 from assets.config import Settings
 from assets.evaluation.files import read_account, write_with_account
-from assets.evaluation.protocol import CaseSet, build_cases, rank_under_protocols
+from assets.evaluation.protocol import CaseSet, build_cases, rank_under_protocols, taken
 from assets.evaluation.run import fallback
 from assets.evaluation.studies.files import kept_account
 from assets.schema import UserHistory
@@ -168,7 +168,7 @@ def history_cases(test_cases: pd.DataFrame, tables: DatasetTables, settings: Set
     limit = settings.studies.max_cases
     if len(rows) > limit:
         rows = np.sort(np.random.default_rng(CASES_SEED).choice(rows, limit, replace=False))
-    return CaseSet(every.cases.take(rows), every.labels.iloc[rows].reset_index(drop=True), every.repeats_dropped)
+    return taken(every, rows)
 
 
 def basis_of(storage: Storage, settings: Settings) -> dict[str, Any]:

@@ -36,7 +36,12 @@ from assets.ingestion.validate import Screen, Screened, absent, gather, to_numbe
 from assets.storage import file_digest
 
 PREFIX: Final = "amazon-"
-SHORT: Final = {"games": "Video_Games", "movies": "Movies_and_TV", "cds": "CDs_and_Vinyl"}
+SHORT: Final = {
+    "games": "Video_Games",
+    "movies": "Movies_and_TV",
+    "cds": "CDs_and_Vinyl",
+    "sports": "Sports_and_Outdoors",
+}
 """Categories by the names that papers use."""
 SMALL_WORDS: Final = ("and", "for")
 ACRONYMS: Final = {"tv": "TV", "cds": "CDs"}

@@ -8,6 +8,7 @@ from assets import keys
 from assets.config import Settings
 from assets.ingestion.landing.intake import Intake, ingest_claimed
 from assets.ingestion.landing.places import landed_folder
+from assets.ingestion.registry import text_options
 from assets.instants import wall_clock
 from assets.partitions import LANDED, SINGLE_RUN
 from assets.storage import Storage
@@ -32,7 +33,9 @@ SHOWN = 20
 def landed_engagements(
     context: dg.AssetExecutionContext, storage: dg.ResourceParam[Storage], settings: dg.ResourceParam[Settings]
 ) -> dg.MaterializeResult:
-    intake = ingest_claimed(storage, settings.freshness, set(context.partition_keys), wall_clock())
+    intake = ingest_claimed(
+        storage, settings.freshness, set(context.partition_keys), wall_clock(), text_options(settings)
+    )
     for reason in intake.refused.values():
         context.log.warning(f"quarantined {reason}")
     for name in intake.unfinished:

@@ -5,8 +5,9 @@ engagements, ``*.csv`` or ``*.parquet``
     ``user_id``, ``item_id``, ``timestamp``, and optionally ``value`` and ``event_type``. Further columns are not read.
     Only a header: an empty batch, which is fine.
 items
-    ``item_id``, and optionally ``title`` and ``created_at``; every other column is a categorical feature. Of rows with
-    one item id, the last counts; of files, the one that landed last.
+    ``item_id``, and optionally ``title``, ``created_at`` and, in Parquet, ``content``, a list of numbers; every other
+    column is a categorical feature, or text where the dataset's options say so. Of rows with one item id, the last
+    counts; of files, the one that landed last.
 
 Write a file under a name that starts with a dot or ends in ``.tmp`` or ``.partial`` and rename it when it is complete.
 """
@@ -20,12 +21,14 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
-from assets.ingestion.datasets.files import HOW, FilesOptions, interactions, items, read_parquet_rows
+from assets.ingestion.content import TextOptions, with_text
 from assets.ingestion.errors import IngestionError
 from assets.ingestion.landing.batches import Landed
 from assets.ingestion.landing.digests import landed_source_rows, row_digests
 from assets.ingestion.landing.errors import LandingError, UnfinishedError
 from assets.ingestion.landing.places import SUFFIXES, Kind
+from assets.ingestion.own_tables import HOW, FilesOptions, interactions, items
+from assets.ingestion.parquet_rows import read_parquet_rows
 from assets.ingestion.rows import SourceRows, read_csv
 from assets.ingestion.tables import drop_duplicates
 from assets.ingestion.validate import Screened, describe
@@ -56,12 +59,13 @@ def read_engagements(path: Path, now: int, max_quarantine_share: float) -> Lande
     return Landed(Kind.ENGAGEMENTS, table, screened.quarantine, digest)
 
 
-def read_items(path: Path, seen_at: int, max_quarantine_share: float) -> Landed:
+def read_items(path: Path, seen_at: int, max_quarantine_share: float, text: TextOptions | None = None) -> Landed:
     """Read and validate a file of items.
 
     Args:
         seen_at: stamp of the file, part of the digest: details that return to what they were are news again.
         max_quarantine_share: see :func:`read_engagements`.
+        text: what to make content of, where the file has none; columns of it that the file lacks say nothing.
 
     Raises:
         LandingError, UnfinishedError: see :func:`read_engagements`; also for a feature name that Thaw uses itself.
@@ -69,7 +73,11 @@ def read_items(path: Path, seen_at: int, max_quarantine_share: float) -> Landed:
     screened, digest = _read(path, lambda rows: items(rows, OPTIONS))
     _refuse_too_bad(screened, max_quarantine_share)
     stamped = sha256(f"{seen_at}:{digest}".encode()).hexdigest()
-    return Landed(Kind.ITEMS, _last_of_each(screened.table), screened.quarantine, stamped)
+    return Landed(Kind.ITEMS, _with_text(_last_of_each(screened.table), text), screened.quarantine, stamped)
+
+
+def _with_text(table: pa.Table, text: TextOptions | None) -> pa.Table:
+    return table if text is None or Columns.CONTENT in table.column_names else with_text(table, text, optional=True)
 
 
 def file_batch_digest(path: Path, kind: str, seen_at: int) -> str:

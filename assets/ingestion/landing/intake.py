@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from assets.config import FreshnessConfig
+from assets.ingestion.content import TextOptions
 from assets.ingestion.landing.batches import SHORT, Arrival, Landed, LandedBatch, write_batch
 from assets.ingestion.landing.claims import claimed, drop_empty_claims, finish, quarantine
 from assets.ingestion.landing.contract import file_batch_digest, read_engagements, read_items
@@ -37,18 +38,25 @@ class Intake:
     unfinished: list[str] = field(default_factory=list)
 
 
-def ingest_claimed(storage: Storage, config: FreshnessConfig, partitions: Collection[str] | None, now: int) -> Intake:
+def ingest_claimed(
+    storage: Storage,
+    config: FreshnessConfig,
+    partitions: Collection[str] | None,
+    now: int,
+    text: TextOptions | None = None,
+) -> Intake:
     """Read, validate and land the claimed files of ``partitions`` (``None``: of all), ``files_per_run`` at most.
 
     The claimed files stay where they are until :func:`finish_applied` finds them applied.
 
     Args:
         now: wall clock, microseconds.
+        text: what items' content is made of.
     """
     intake = Intake()
     for file in waiting_files(storage, partitions)[: config.files_per_run]:
         try:
-            intake.batches.append(_land(storage, config, file, now))
+            intake.batches.append(_land(storage, config, file, now, text))
         except UnfinishedError:
             intake.unfinished.append(file.name)
         except LandingError as error:
@@ -104,18 +112,20 @@ def _digest(file: ClaimedFile) -> str | None:
         return None
 
 
-def _land(storage: Storage, config: FreshnessConfig, file: ClaimedFile, now: int) -> LandedBatch:
+def _land(
+    storage: Storage, config: FreshnessConfig, file: ClaimedFile, now: int, text: TextOptions | None
+) -> LandedBatch:
     with _marked(storage, file):
-        landed = _read(config, file, now)
+        landed = _read(config, file, now, text)
     return write_batch(
         storage, file.partition, landed, Arrival(file.name, file.landed_at, file.seen_at, file.path.name)
     )
 
 
-def _read(config: FreshnessConfig, file: ClaimedFile, now: int) -> Landed:
+def _read(config: FreshnessConfig, file: ClaimedFile, now: int, text: TextOptions | None) -> Landed:
     try:
         if file.kind == Kind.ITEMS:
-            return read_items(file.path, file.seen_at, config.max_quarantine_share)
+            return read_items(file.path, file.seen_at, config.max_quarantine_share, text)
         return read_engagements(file.path, now, config.max_quarantine_share)
     except (LandingError, MemoryError, OSError):
         raise

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from assets.ingestion.content import of_one_length
 from assets.ingestion.landing.batches import LandedBatch, landed_batches, read_batch
 from assets.ingestion.landing.places import Kind
 from assets.ingestion.landing.removed import Removed
@@ -26,8 +27,8 @@ def with_landed(storage: Storage, raw: RawTables) -> tuple[RawTables, dict[str, 
     """``raw`` with everything that landed, and how many rows that is per kind; nothing is added from a replay.
 
     Engagements come behind those of the source, in order of time whatever the order of arrival; repetitions are left
-    for the caller to drop, the source's row being the first. Of an item, title and features are those that landed last,
-    created_at is the earliest one known.
+    for the caller to drop, the source's row being the first. Of an item, title, features and content are those that
+    landed last, created_at is the earliest one known.
     """
     if is_replay(storage):
         return raw, {}
@@ -64,6 +65,7 @@ def _items(source: pa.Table, batches: Sequence[LandedBatch]) -> pa.Table:
         return source
     first, _ = drop_duplicates(source, [Columns.ITEM])
     versions = pa.concat_tables([first, *(read_batch(batch.path) for batch in batches)], promote_options="default")
+    versions = of_one_length(versions, source)
     versions = pa.table({name: _filled(versions[name], name) for name in _ordered(versions.column_names)})
     # Latest first: the first row of each id is then the one that counts.
     backwards = pa.array(np.arange(versions.num_rows)[::-1])
@@ -77,9 +79,10 @@ def _items(source: pa.Table, batches: Sequence[LandedBatch]) -> pa.Table:
 
 
 def _ordered(names: Sequence[str]) -> list[str]:
-    return [*ITEM_BASE_COLUMNS, *(name for name in names if name not in ITEM_BASE_COLUMNS)]
+    base = [*ITEM_BASE_COLUMNS, *(name for name in names if name == Columns.CONTENT)]
+    return [*base, *(name for name in names if name not in base)]
 
 
 def _filled(values: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
     """A feature that some files lack is the empty list in their rows."""
-    return values if name in ITEM_BASE_COLUMNS else pc.fill_null(values, pa.scalar([], FEATURE))
+    return values if name in (*ITEM_BASE_COLUMNS, Columns.CONTENT) else pc.fill_null(values, pa.scalar([], FEATURE))

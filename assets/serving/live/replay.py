@@ -95,8 +95,8 @@ def replay_days(tables: DatasetTables, span: Span = "day") -> list[ReplayDay]:
     held_back = frame[frame[Columns.TIMESTAMP] >= tables.cutoff]
     if (held_back[Columns.TIMESTAMP] != held_back[Columns.SOURCE_TIMESTAMP]).any():
         raise ReplayError(
-            "the split puts test engagements on a timeline of its own (leave_one_out, held_out_items), which holds back"
-            " no later half: replay with median_time, quantile or fraction"
+            "the split puts test engagements on a timeline of its own (leave_one_out, held_out_items, held_out_users),"
+            " which holds back no later half: replay with median_time, quantile or fraction"
         )
     columns = [name for name in INTERACTIONS_SCHEMA.names if name != Columns.SOURCE_ROW]
     schema = pa.schema([INTERACTIONS_SCHEMA.field(name) for name in columns])

@@ -30,12 +30,13 @@ BASIS = Basis(
     checkpoints=("c" * 64, "d" * 64),
     tables="e" * 64,
     protocols=("rolling/refreshed",),
+    max_cases=5000,
     fallback='{"half_life_days": 3.0, "smoothing": 0.02}',
 )
 
 
 def info(model: str = "m", basis: Basis = BASIS) -> RanksInfo:
-    return RanksInfo(model, basis, cases=400, repeats_dropped=7, off_catalog=20)
+    return RanksInfo(model, basis, cases=400, repeats_dropped=7, off_catalog=20, cases_in_all=400)
 
 
 @pytest.fixture

@@ -147,7 +147,7 @@ def test_every_rendering_of_the_mimicking_protocol_says_what_it_is_for():
     [
         (SplitConfig(), "items with more than 10 train engagements"),
         (SplitConfig(head_rule="pareto"), "the most frequent 20% of the items"),
-        (SplitConfig(head_rule="pareto", head_share=0.001), "the most frequent 0.100% of the items"),
+        (SplitConfig(head_rule="pareto", head_share=0.001), "the most frequent 0.1% of the items"),
     ],
 )
 def test_head_in_words(split: SplitConfig, words: str):
@@ -167,6 +167,26 @@ def test_full_ranking_beside_the_reference_code():
     ]
     assert board.rows[2][2:] == ["0.0400", "-"]
     assert published_full(frame.assign(dataset="simulated"), Protocol(), "full", "0") is None
+
+
+def test_perplexity_beside_the_hrnn_paper():
+    frame = means("a", "b", metrics=(("perplexity", 0),), dataset="ml-20m", protocol="full", user_history="rolling")
+    board = published_full(frame.assign(window="all"), Protocol(), "held_out_users", "all")
+    assert board is not None
+    assert board.headers == ["method", "source", "Overall perplexity"]
+    assert [row[0] for row in board.rows[:2]] == ["a", "b"]
+    assert board.best == {(0, 2)}, "lower is better"
+    assert [row[2] for row in board.rows[3:]] == ["2,228.0", "1,342.0", "447.0", "410.0", "455.0", "494.0"]
+    assert "Perplexity: lower is better." in board.notes
+    assert published_full(frame.assign(window="all", dataset="ml-100k"), Protocol(), "held_out_users", "all") is None
+
+
+def test_published_rows_of_one_split_stand_beside_no_other():
+    frame = pd.concat([means("a", protocol=LEGACY, window=str(window)) for window in range(5)])
+    assert len(sampled_table(frame, LEGACY, FROZEN, 100).rows) == 2 + 9
+    assert len(sampled_table(frame, LEGACY, FROZEN, 100, kind="quantile").rows) == 2
+    assert len(sampled_windows(frame, LEGACY, FROZEN, "head", 100).rows) == 3
+    assert len(sampled_windows(frame, LEGACY, FROZEN, "head", 100, "fraction").rows) == 2
 
 
 def test_every_run_has_its_table():

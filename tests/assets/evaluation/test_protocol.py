@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 
 from assets.config import EvaluationConfig, Protocol
-from assets.evaluation.protocol import CaseSet, build_cases, of_protocol, rank_under_protocols
-from assets.schema import ItemEmbeddings, UserHistory
+from assets.evaluation.protocol import CaseSet, build_cases, drawn, of_protocol, rank_under_protocols
+from assets.ranking import Cases
+from assets.schema import Columns, ItemEmbeddings, UserHistory
 from assets.storage import Storage
 from assets.stream import DatasetTables, load_tables
 from assets.training.counting import CountAll, CountDecayed, CountingRecommender
@@ -146,7 +147,7 @@ def test_a_case_of_an_unknown_item_is_refused_by_name(tmp_path: Path):
     storage = write(tmp_path, toy_rows())
     cases = storage.read_table("test_cases")
     cases.loc[~cases["is_repeat"], "item_id"] = "nowhere"
-    with pytest.raises(KeyError, match="item_id 'nowhere' has no row"):
+    with pytest.raises(KeyError, match="item_id: 'nowhere' is in test_cases but not in its own table"):
         build_cases(cases, load_tables(storage))
 
 
@@ -160,3 +161,22 @@ def test_cases_are_in_time_order(tmp_path: Path):
     shuffled = storage.read_table("test_cases").sample(frac=1, random_state=0)
     case_set = build_cases(shuffled, load_tables(storage))
     assert (np.diff(case_set.cases.timestamps) >= np.timedelta64(0)).all()
+
+
+def test_more_cases_than_allowed_are_drawn_evenly_and_the_same_each_time() -> None:
+    case_set = many_cases(2_000)
+    chosen = drawn(case_set, 500)
+    assert len(chosen) == 500
+    assert (chosen.in_all, chosen.repeats_dropped) == (2_000, 3)
+    assert (np.diff(chosen.cases.timestamps) > np.timedelta64(0)).all(), "in their order"
+    assert chosen.labels[Columns.SOURCE_ROW].tolist() == chosen.cases.users.tolist(), "labels stay with their cases"
+    assert abs(chosen.cases.users.mean() - 999.5) < 4 * 577 / np.sqrt(500) * np.sqrt(0.75), "no part is preferred"
+    assert drawn(case_set, 500).cases.users.tolist() == chosen.cases.users.tolist()
+    assert drawn(case_set, 2_000) is case_set
+
+
+def many_cases(count: int) -> CaseSet:
+    """Cases whose user, source row and minute are their number."""
+    rows = np.arange(count)
+    instants = np.datetime64("2024-01-01", "us") + rows * np.timedelta64(1, "m")
+    return CaseSet(Cases(rows, rows, instants, instants), pd.DataFrame({Columns.SOURCE_ROW: rows}), 3, count)

@@ -10,8 +10,8 @@ from assets.evaluation.files import Basis, RanksInfo
 from assets.evaluation.report import decay_table, leaderboard
 from assets.schema import SEED_MEAN_COLUMNS, CaseSlice
 
-BASIS = Basis((0,), ("c",), "t", ("rolling/refreshed",), "{}")
-INFO = RanksInfo("m", BASIS, cases=990, repeats_dropped=10, off_catalog=99)
+BASIS = Basis((0,), ("c",), "t", ("rolling/refreshed",), 5000, "{}")
+INFO = RanksInfo("m", BASIS, cases=990, repeats_dropped=10, off_catalog=99, cases_in_all=990)
 VALUES = {
     "decayed_popularity": {"overall": 0.2, "head": 0.1, "tail": 0.05, "cold": 0.5, "no_history": 0.3},
     "popularity": {"overall": 0.1, "head": 0.2, "tail": 0.0, "cold": 0.0, "no_history": 0.3},

@@ -13,7 +13,7 @@ from torch import Tensor
 from assets import keys
 from assets.config import ConfigError, Protocol, SampledConfig, Settings
 from assets.evaluation.files import StaleResultsError
-from assets.evaluation.protocol import CaseSet, build_cases
+from assets.evaluation.protocol import CaseSet, build_cases, taken
 from assets.evaluation.sampled import assets
 from assets.evaluation.sampled.cases import LEGACY, LEGACY_PROTOCOLS, SAMPLED, legacy_cases, sampled_cases
 from assets.evaluation.sampled.draws import case_keys, draw_items
@@ -159,7 +159,7 @@ def test_shuffled_cases_draw_the_same_negatives(tmp_path: Path):
     case_set, tables = load(tmp_path, toy_rows(), tail_max_count=20)
     sampled = sampled_cases(case_set, tables, 5, 0)
     fewer = case_set.labels["user_id"].isin(["u1", "u4"]).to_numpy().nonzero()[0]
-    of_two = CaseSet(case_set.cases.take(fewer), case_set.labels.iloc[fewer], 0)
+    of_two = taken(case_set, fewer)
     part = sampled_cases(of_two, tables, 5, 0)
     inside = sampled.labels["user_id"].isin(["u1", "u4"]).to_numpy()
     np.testing.assert_array_equal(part.negatives, sampled.negatives[inside])

@@ -6,8 +6,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from assets.ingestion.datasets.files import DATASET, FilesOptions
+from assets.ingestion.datasets.files import DATASET
 from assets.ingestion.errors import IngestionError
+from assets.ingestion.own_tables import FilesOptions
 from assets.ingestion.tables import RawTables
 from tests.assets.ingestion.layouts import NOW, write
 
@@ -218,3 +219,56 @@ def test_unusable_parquet_types(tmp_path: Path, column: str, values: pa.Array, m
     pq.write_table(pa.table(table | {column: values}), tmp_path / "interactions.parquet")
     with pytest.raises(IngestionError, match=message):
         _read(tmp_path)
+
+
+def test_part_files_are_one_table_in_order_of_their_names(tmp_path: Path) -> None:
+    """As ``thaw simulate`` writes them; what a killed writer left is none of them."""
+    for number, user in enumerate(["v", "w"]):
+        table = pa.table({"user_id": [user], "item_id": ["a"], "timestamp": [datetime(2024, 1, 2 - number)]})
+        pq.write_table(table, tmp_path / f"interactions-{number:05d}.parquet")
+    write(tmp_path, {"interactions-00002.partial-1-x.parquet": b"half", "users-0.csv": "user_id\nv\n"})
+    raw = _read(write(tmp_path, {"users-1.csv": "user_id\nw\n"}))
+    assert [(row["user_id"], row["source_row"]) for row in raw.interactions.to_pylist()] == [("v", 1), ("w", 2)]
+    assert raw.users["user_id"].to_pylist() == ["v", "w"]
+    parquet = [f"interactions-{number:05d}.parquet" for number in range(2)]
+    assert raw.rows_read == dict.fromkeys([*parquet, "users-0.csv", "users-1.csv"], 1)
+
+
+def test_part_files_agree_on_the_timestamps(tmp_path: Path) -> None:
+    """The unit is that of all files: a part alone would have been taken for seconds."""
+    head = "user_id,item_id,timestamp\n"
+    write(tmp_path, {"interactions-0.csv": head + "u,a,1365029107\n"})
+    write(tmp_path, {"interactions-1.csv": head + "u,a,1365029107000\n"})
+    with pytest.raises(IngestionError, match="cannot tell seconds from milliseconds"):
+        _read(tmp_path)
+    write(tmp_path, {"interactions-1.csv": head + "u,a,2024-01-02\n"})
+    assert [row["row"] for row in _read(tmp_path).quarantine.to_pylist()] == [2]  # a number is no ISO 8601
+
+
+def test_content_of_part_files_has_one_length(tmp_path: Path) -> None:
+    write(tmp_path, {"interactions.csv": INTERACTIONS})
+    for number, vector in enumerate([[1.0, 2.0], [1.0]]):
+        pq.write_table(pa.table({"item_id": [str(number)], "content": [vector]}), tmp_path / f"items-{number}.parquet")
+    with pytest.raises(IngestionError, match=r"different lengths: 2 in items-0\.parquet, 1 in items-1\.parquet"):
+        _read(tmp_path)
+    pq.write_table(pa.table({"item_id": ["1"], "content": pa.array([None], pa.list_(pa.float32()))}), _path(tmp_path))
+    assert _read(tmp_path).items["content"].to_pylist() == [[1.0, 2.0], None]
+    pq.write_table(pa.table({"item_id": ["1"], "other": ["x"]}), _path(tmp_path))
+    with pytest.raises(IngestionError, match=r"items-1\.parquet: its columns are item_id, other, those of"):
+        _read(tmp_path)
+
+
+def _path(folder: Path) -> Path:
+    return folder / "items-1.parquet"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"item_features": ["a"], "item_columns_left_out": ["b"]}, "say the same"),
+        ({"event_values": {"click": float("nan")}}, "the value of click must be a finite number"),
+    ],
+)
+def test_options_that_contradict(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        FilesOptions(**options)

@@ -2,6 +2,7 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -140,14 +141,14 @@ def test_a_failure_while_writing_leaves_the_old_tables(tmp_path: Path, monkeypat
     _ml(tmp_path)
     before = _content(_storage(tmp_path))
     ml_100k(folder, data=ML_DATA.replace("\t5\t", "\t4\t"))
-    real = ingest_module.write_parquet
+    real = ingest_module.write_raw_table
 
-    def fail_at_the_last_table(path: Path, table: object) -> Path:
+    def fail_at_the_last_table(path: Path, table: pa.Table) -> None:
         if path.name.startswith("quarantine"):
             raise OSError("the disk is full")
-        return real(path, table)
+        real(path, table)
 
-    monkeypatch.setattr(ingest_module, "write_parquet", fail_at_the_last_table)
+    monkeypatch.setattr(ingest_module, "write_raw_table", fail_at_the_last_table)
     with pytest.raises(OSError, match="disk is full"):
         _ml(tmp_path)
     assert _content(_storage(tmp_path)) == before

@@ -9,10 +9,13 @@ import pytest
 from pydantic import ValidationError
 
 from assets.config import PROJECT_ROOT
-from assets.ingestion.datasets.simulated import DATASET, SimulatedOptions
+from assets.ingestion.datasets.simulated import DATASET
+from assets.ingestion.digest import content_digest
 from assets.ingestion.errors import IngestionError
-from assets.ingestion.simulator import Scale, make_world, simulate
-from assets.ingestion.tables import RawTables, content_digest
+from assets.ingestion.simulation.days import simulate
+from assets.ingestion.simulation.options import SimulatedOptions
+from assets.ingestion.simulation.world import make_world
+from assets.ingestion.tables import RawTables
 from tests.assets.ingestion.layouts import NOW
 
 SMALL = SimulatedOptions(users=60, items=80, days=20, engagements=900)
@@ -20,7 +23,7 @@ DIGEST = """
 from datetime import datetime
 from pathlib import Path
 from assets.ingestion.datasets.simulated import SimulatedOptions, read
-from assets.ingestion.tables import content_digest
+from assets.ingestion.digest import content_digest
 options = SimulatedOptions(users=60, items=80, days=20, engagements=900)
 print(content_digest(read(Path(), options, datetime(2025, 1, 1)).named))
 """
@@ -52,7 +55,7 @@ def test_another_seed_gives_another_stream() -> None:
 
 
 def test_a_prefix_of_days_does_not_depend_on_the_rest() -> None:
-    scale = Scale(**SMALL.model_dump(exclude={"start", "max_quarantine_share"}))
+    scale = SMALL.scale
     world = make_world(scale)
     whole, stream = list(simulate(scale, world)), simulate(scale, world)
     for expected in whole[:3]:
@@ -195,14 +198,7 @@ def test_a_shift_after_the_end_is_refused() -> None:
 
 
 def test_everybody_may_be_there_from_the_first_day() -> None:
-    joined = [
-        make_world(
-            Scale(
-                **SMALL.model_copy(update={"joined_share": share}).model_dump(exclude={"start", "max_quarantine_share"})
-            )
-        ).joined
-        for share in (0.0, 0.5, 1.0)
-    ]
+    joined = [make_world(SMALL.model_copy(update={"joined_share": share}).scale).joined for share in (0.0, 0.5, 1.0)]
     assert [float((days == 0).mean()) < limit for days, limit in zip(joined, (0.3, 0.9, 2.0), strict=True)] == [
         True
     ] * 3

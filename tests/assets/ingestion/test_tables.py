@@ -4,9 +4,9 @@ import pyarrow as pa
 import pytest
 
 from assets.ingestion import features
+from assets.ingestion.digest import content_digest
 from assets.ingestion.tables import (
     RawTables,
-    content_digest,
     interactions_table,
     items_table,
     users_table,

@@ -85,8 +85,8 @@ def write_tables(storage: Storage) -> None:
             "tied": 0,
         }
         lists = {f"listed_{rank}": draw.integers(0, 40, 400) for rank in range(10)}
-        basis = Basis((0,), ("digest",), "tables", ("rolling/refreshed",), "{}")
-        write_ranks(storage, pd.DataFrame({**columns, **lists}), RanksInfo(model, basis, 400, 0, 0))
+        basis = Basis((0,), ("digest",), "tables", ("rolling/refreshed",), 5000, "{}")
+        write_ranks(storage, pd.DataFrame({**columns, **lists}), RanksInfo(model, basis, 400, 0, 0, 400))
 
 
 def write_evaluation(storage: Storage) -> None:

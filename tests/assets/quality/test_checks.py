@@ -202,6 +202,8 @@ def test_what_is_held_out_reaches_past_the_last_day(kind: str, end: str, hour: i
     now = pd.Timestamp("2020-05-01") + pd.Timedelta(hour, "h")
     limits = Limits.of(SplitConfig(kind=kind), now)
     assert (limits.now, limits.timeline_end, limits.windows) == (now, pd.Timestamp(end), 1)
+    moved = Limits.of(SplitConfig(kind="held_out_users"), now).timeline_end
+    assert moved == pd.Timestamp("2020-05-02") + (now - pd.Timestamp("1971-01-01"))
     assert Limits.of(SplitConfig(windows=4), now) == Limits(now, now, 4, 50)
     assert Limits.of(SplitConfig(kind="fraction"), now) == Limits(now, now, None, 50)
 

@@ -7,13 +7,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from assets.config import SplitConfig
+from assets.config import EngagementRule, SplitConfig
 from assets.quality.leakage import RULES
 from assets.quality.split_tables import SplitTables, read_split_tables
 from tests.assets.quality.toy import CUTOFF, set_cell, write_dataset
 
 Plant = Callable[[SplitTables], tuple[SplitTables, set[str]]]
 LATE = pd.Timestamp("2001-01-20")
+I5, U3 = 5, 3
+"""Their numbers: ids are numbered in their order."""
 SPLIT = SplitConfig(windows=2, tail_max_count=5)
 RULE = {rule.name: rule for rule in RULES}
 
@@ -62,11 +64,18 @@ def row_in_both(tables: SplitTables) -> SplitTables:
     return edit(tables, "interactions", first_test_row(tables), "source_row", tables.interactions["source_row"].iloc[0])
 
 
-def future_in(name: str, members: str, member: str) -> Callable[[SplitTables], SplitTables]:
+def future_in(name: str, members: str, member: int) -> Callable[[SplitTables], SplitTables]:
     def plant(tables: SplitTables) -> SplitTables:
         history = getattr(tables, name)
-        future = edit(tables, name, 0, members, [*history[members].iloc[0], member])
-        return edit(future, name, 0, "timestamps", [*history["timestamps"].iloc[0], LATE])
+        entries = [[member], *([] for _ in range(len(history) - 1))]
+        times = [[LATE], *([] for _ in range(len(history) - 1))]
+        longer = {
+            members: [[*held, *new] for held, new in zip(history[members], entries, strict=True)],
+            "timestamps": [
+                [*map(pd.Timestamp, held), *new] for held, new in zip(history["timestamps"], times, strict=True)
+            ],
+        }
+        return replace(tables, **{name: history.assign(**longer)})
 
     return plant
 
@@ -101,9 +110,10 @@ PLANTED: dict[str, Callable[[SplitTables], SplitTables]] = {
     "times_as_recorded": moved_row,
     "held_out_by_rule": lambda tables: replace(tables, split=SplitConfig(kind="leave_one_out")),
     "frames_of_one_length": lambda tables: replace(tables, split=SplitConfig(kind="fraction", frame="hour")),
+    "core_has_enough": lambda tables: replace(tables, engagement=EngagementRule(k_core=10)),
     "one_split_per_row": row_in_both,
-    "user_histories_past": future_in("user_histories", "item_ids", "i5"),
-    "item_histories_past": future_in("item_histories", "user_ids", "u3"),
+    "user_histories_past": future_in("user_histories", "item_ids", I5),
+    "item_histories_past": future_in("item_histories", "user_ids", U3),
     "item_counts_of_train": count_of_all_time("items", "item_id"),
     "user_counts_of_train": count_of_all_time("users", "user_id"),
     "slice_of_train_count": slice_of_all_time,
@@ -140,23 +150,23 @@ def test_only_the_planted_rows_are_found(tables: SplitTables) -> None:
 
 def test_a_history_entry_of_the_future_under_a_past_time_is_found(tables: SplitTables) -> None:
     histories = tables.user_histories
-    items = [*histories["item_ids"].iloc[0][:-1], "i5"]
+    items = [*histories["item_ids"].iloc[0][:-1], I5]
     found = RULE["user_histories_past"].find(edit(tables, "user_histories", 0, "item_ids", items))
-    assert found["item_id"].tolist() == ["i5"]
+    assert tables.shown(found)["item_id"].tolist() == ["i5"]
     assert (found["timestamp"] < pd.Timestamp(CUTOFF)).all()
 
 
 def test_lists_of_different_lengths_are_found(tables: SplitTables) -> None:
-    found = RULE["user_histories_past"].find(edit(tables, "user_histories", 1, "item_ids", ["i1"]))
-    assert found["user_id"].tolist() == ["u1"]
+    found = RULE["user_histories_past"].find(edit(tables, "user_histories", 1, "item_ids", [1]))
+    assert tables.shown(found)["user_id"].tolist() == ["u1"]
 
 
 def test_equal_timestamps_are_not_strictly_earlier(tmp_path: Path) -> None:
     storage = write_dataset(tmp_path)
     tables = read_split_tables(storage, SPLIT)
     rows = tables.interactions
-    twin = rows.iloc[[-1]].assign(user_id="u2", source_row=99)
-    cases = pd.concat([tables.test_cases, tables.test_cases.iloc[[-1]].assign(user_id="u2", source_row=99)])
+    twin = rows.iloc[[-1]].assign(user_id=2, source_row=99)
+    cases = pd.concat([tables.test_cases, tables.test_cases.iloc[[-1]].assign(user_id=2, source_row=99)])
     both = replace(tables, interactions=pd.concat([rows, twin], ignore_index=True), test_cases=cases)
     assert RULE["cases_count_earlier"].find(both).empty
 
@@ -169,4 +179,4 @@ def test_head_is_the_most_frequent_share_of_what_was_available(tables: SplitTabl
     assert RULE["slice_of_train_count"].find(replace(pareto, items=right)).empty
     wider = right.assign(slice=["head", "head", "head", "head", "head", "cold"])
     found = RULE["slice_of_train_count"].find(replace(pareto, items=wider))
-    assert found[["item_id", "expected"]].to_numpy().tolist() == [["i3", "tail"]]
+    assert tables.shown(found)[["item_id", "expected"]].to_numpy().tolist() == [["i3", "tail"]]

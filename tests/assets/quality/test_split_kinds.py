@@ -27,10 +27,13 @@ SPLITS = {
     "by_time": SplitConfig(kind="leave_one_out", tail_max_count=9),
     "at_random": SplitConfig(kind="leave_one_out", held_out_by="random", head_rule="pareto", head_share=0.1),
     "frames": SplitConfig(kind="fraction", fraction=0.8, frame="day", tail_max_count=9),
+    "by_user": SplitConfig(kind="held_out_users", held_out_share=0.2, held_out_seed=10, tail_max_count=9),
     "by_item": SplitConfig(kind="held_out_items", held_out_share=0.3, held_out_seed=8, tail_max_count=9),
 }
 HELD_OUT = {"i0", "i3", "i6", "i13", "made_later"}
 """The 0.3 of the 15 items, 4.5 rounded half up, whose MD5 digests with seed 8 are the smallest."""
+USERS_OUT = {"three", "u3"}
+"""The 0.2 of the 12 users, 2.4 rounded, whose MD5 digests with seed 10 are the smallest."""
 ROWS: list[Row] = [
     *random_rows(3),
     ("pair", "i1", "2020-03-02 05:00:00"),  # two engagements: both train
@@ -76,13 +79,17 @@ def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return Built(storage, split, result)
 
 
+def is_tested(split: SplitConfig, row: Row, is_late: bool) -> bool:
+    by_id = {"held_out_items": row[1] in HELD_OUT, "held_out_users": row[0] in USERS_OUT}
+    return by_id.get(split.kind, is_late)
+
+
 def expected_splits(split: SplitConfig) -> dict[int, str]:
     """Source row -> split, one user (or the whole of time) at a time."""
     times = [datetime.fromisoformat(row[2]) for row in ROWS]
     if split.kind != "leave_one_out":
         cutoff = sorted(times)[-(-len(times) * 8 // 10) - 1]  # the discrete 0.8 quantile
-        by_item = split.kind == "held_out_items"
-        tested = [row[1] in HELD_OUT if by_item else time >= cutoff for row, time in zip(ROWS, times, strict=True)]
+        tested = [is_tested(split, row, time >= cutoff) for row, time in zip(ROWS, times, strict=True)]
         train = sorted(time for time, is_test in zip(times, tested, strict=True) if not is_test)
         validation_start = train[-(-len(train) * 9 // 10) - 1]
         return {
@@ -112,6 +119,13 @@ def expected_times(split: SplitConfig, labels: dict[int, str]) -> dict[int, pd.T
     if split.kind == "held_out_items":
         midnight = datetime(2020, 3, 10)  # the last engagement on another item is of March 9
         times = {row: midnight if labels[row] == "test" else time for row, time in times.items()}
+    if split.kind == "held_out_users":
+        last, first = (
+            max(time.date() for row, time in times.items() if labels[row] != "test"),
+            min(time.date() for row, time in times.items() if labels[row] == "test"),
+        )
+        moved_by = last + timedelta(days=1) - first
+        times = {row: time + moved_by if labels[row] == "test" else time for row, time in times.items()}
     return {row: pd.Timestamp(time) for row, time in times.items()}
 
 
@@ -252,3 +266,36 @@ def test_held_out_items_join_the_catalog_at_the_test_instant_whenever_they_were_
     assert set(past.catalog.item_ids) == set(items.index) - HELD_OUT
     assert set(tables.catalog.item_ids[tables.catalog.rows_at(tables.cutoff)]) == set(items.index)
     assert "newcomer" not in set(past.users["user_id"])
+
+
+@pytest.mark.parametrize("built", ["by_user"], indirect=True)
+def test_held_out_users_are_asked_one_after_another_by_a_model_that_knows_none(built: Built) -> None:
+    rows, cases = built.interactions, built.storage.read_table("test_cases")
+    assert set(rows.loc[rows["split"] == "test", "user_id"]) == USERS_OUT
+    assert not USERS_OUT & set(rows.loc[rows["split"] != "test", "user_id"])
+    assert len(cases) == (rows["split"] == "test").sum() > 1
+    assert not cases["user_in_train"].any()
+    assert (cases["window"] == 0).all()
+    tested = rows[rows["split"] == "test"]
+    moved = tested["timestamp"] - tested["source_timestamp"]
+    assert (moved == moved.iloc[0]).all()
+    assert moved.iloc[0] % pd.Timedelta(1, "D") == pd.Timedelta(0)
+    assert tested["timestamp"].min() >= rows.loc[rows["split"] != "test", "timestamp"].max().ceil("D")
+    assert not USERS_OUT & set(built.storage.read_table("user_histories")["user_id"])
+    held = {user for users in built.storage.read_table("item_histories")["user_ids"] for user in users}
+    assert not USERS_OUT & held
+    past = before_cutoff(load_tables(built.storage))
+    assert not USERS_OUT & set(past.users["user_id"])
+
+
+@pytest.mark.parametrize("built", ["by_user"], indirect=True)
+def test_a_held_out_user_s_own_engagements_are_history_by_the_next_request(built: Built) -> None:
+    tables = load_tables(built.storage)
+    stream, rows = tables.stream, built.interactions
+    user = sorted(USERS_OUT)[0]
+    mine = rows[rows["user_id"] == user].sort_values("timestamp")
+    instant = mine["timestamp"].iloc[-1]
+    known = stream.before(np.datetime64(instant, "us"))
+    row = list(tables.users["user_id"]).index(user)
+    assert (known.users == row).sum() == (mine["timestamp"] < instant).sum() > 0
+    assert (stream.before(tables.cutoff).users == row).sum() == 0

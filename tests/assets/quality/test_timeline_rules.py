@@ -141,6 +141,61 @@ def test_a_held_out_item_that_is_there_before_the_test_is_found(by_item: SplitTa
     assert items_with_wrong_availability(replace(by_item, items=items))["item_id"].tolist() == ["i2", "i3"]
 
 
+BY_USER = SplitConfig(kind="held_out_users", held_out_share=0.4, held_out_seed=7)
+USER_ROWS = [  # user, source_timestamp, source_row, split, timestamp; all of u1 moves by four days
+    ("u1", "2020-01-02 10:00", 1, "test", "2020-01-06 10:00"),
+    ("u2", "2020-01-05 23:00", 2, "validation", "2020-01-05 23:00"),
+    ("u3", "2020-01-01 10:00", 3, "train", "2020-01-01 10:00"),
+    ("u1", "2020-01-09 00:30", 4, "test", "2020-01-13 00:30"),
+]
+
+
+@pytest.fixture
+def by_user(tables: SplitTables) -> SplitTables:
+    """MD5 of 7:u1 .. 7:u3: 9e, fa, d1; 0.4 of three are 1.2, so u1 alone is held out."""
+    rows = pd.DataFrame(USER_ROWS, columns=["user_id", "source_timestamp", "source_row", "split", "timestamp"])
+    rows = rows.astype({"source_timestamp": "datetime64[us]", "timestamp": "datetime64[us]"})
+    return replace(tables, interactions=rows, split=BY_USER)
+
+
+def test_right_users_are_held_out(by_user: SplitTables) -> None:
+    assert rows_at_wrong_times(by_user).empty
+    assert rows_not_held_out_by_rule(by_user).empty
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ({"held_out_seed": 6}, [1, 3, 4]),  # 54 is u3's
+        ({"held_out_share": 0.1}, [1, 4]),  # 0.3 users: nobody
+        ({"held_out_share": 0.5}, [3]),  # 1.5 users: u3 too
+    ],
+)
+def test_users_held_out_by_other_settings_are_found(
+    by_user: SplitTables, change: dict[str, float], found: list[int]
+) -> None:
+    other = replace(by_user, split=BY_USER.model_copy(update=change))
+    assert rows_not_held_out_by_rule(other)["source_row"].tolist() == found
+
+
+@pytest.mark.parametrize(("row", "split"), [(0, "train"), (3, "validation"), (2, "test")])
+def test_an_engagement_of_a_held_out_user_in_train_is_found(by_user: SplitTables, row: int, split: str) -> None:
+    assert rows_not_held_out_by_rule(planted(by_user, row, "split", split)).index.tolist() == [row]
+
+
+@pytest.mark.parametrize(
+    ("row", "instant"),
+    [
+        (0, "2020-01-02 10:00"),  # where its source has it, in train time
+        (3, "2020-01-06 00:30"),  # behind train, but the pause is another
+        (3, "2020-01-09 00:30"),
+        (1, "2020-01-09 23:00"),  # of a user who trains
+    ],
+)
+def test_a_held_out_user_s_engagement_elsewhere_is_found(by_user: SplitTables, row: int, instant: str) -> None:
+    assert rows_at_wrong_times(planted(by_user, row, "timestamp", pd.Timestamp(instant))).index.tolist() == [row]
+
+
 def frames(tables: SplitTables, frame: str, edges: list[str]) -> SplitTables:
     """Test windows between ``edges``, the last of which is a microsecond after the last engagement."""
     instants = pd.DatetimeIndex([pd.Timestamp(edge) for edge in edges])

@@ -53,6 +53,16 @@ case_totals as (
 
 ),
 
+left_out_totals as (
+
+    select
+        (select count(*) from {{ ref('stg_interactions') }}) - interaction_totals.interactions as left_out_engagements,
+        (select count(*) from {{ ref('left_out') }} where kind = 'user') as left_out_users,
+        (select count(*) from {{ ref('left_out') }} where kind = 'item') as left_out_items
+    from interaction_totals
+
+),
+
 totals as (
 
     select
@@ -60,12 +70,14 @@ totals as (
         cast(columns(user_totals.*) as double),
         cast(columns(item_totals.*) as double),
         cast(columns(case_totals.*) as double),
+        cast(columns(left_out_totals.*) as double),
         interaction_totals.span_us / 86400e6 as span_days,
         1 - interaction_totals.pairs / (user_totals.users * item_totals.items) as sparsity
     from interaction_totals
     cross join user_totals
     cross join item_totals
     cross join case_totals
+    cross join left_out_totals
 
 ),
 

@@ -1,6 +1,8 @@
 with items as (
 
-    select * from {{ ref('stg_items') }}
+    select *
+    from {{ ref('stg_items') }}
+    where item_id not in (select id from {{ ref('left_out') }} where kind = 'item')
 
 ),
 
@@ -30,7 +32,8 @@ every_item as (
         {{ available_at(var('split_kind')) }} as available_at,
         engaged.first_engaged_at,
         coalesce(engaged.train_count, 0) as train_count,
-        coalesce(columns(items.* exclude (item_id, title, created_at)), [])
+        items.content,
+        coalesce(columns(items.* exclude (item_id, title, created_at, content)), [])
     from items
     full outer join engaged on items.item_id = engaged.item_id
 

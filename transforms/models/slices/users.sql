@@ -1,6 +1,8 @@
 with users as (
 
-    select * from {{ ref('stg_users') }}
+    select *
+    from {{ ref('stg_users') }}
+    where user_id not in (select id from {{ ref('left_out') }} where kind = 'user')
 
 ),
 

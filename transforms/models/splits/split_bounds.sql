@@ -8,7 +8,12 @@ span as (
 
     select
         min("timestamp") as first_at,
+        {% if var('k_core') and var('k_core_counts') == 'before_cutoff' -%}
+        -- Of every engagement, as for the counts of the core: what is left out must not move the cutoff.
+        (select {{ cutoff(var('split_kind')) }} from {{ ref('stg_interactions') }}) as cutoff,
+        {%- else -%}
         {{ cutoff(var('split_kind')) }} as cutoff,
+        {%- endif %}
         max("timestamp") + interval 1 microsecond as end_at
     from engagements
 

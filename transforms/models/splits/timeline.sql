@@ -2,7 +2,9 @@
 
 with engagements as (
 
-    select * from {{ ref('stg_interactions') }}
+    select *
+    from {{ ref('stg_interactions') }}
+    where {{ is_left_in() }}
 
 ),
 
@@ -11,7 +13,9 @@ labelled as (
     {% if var('split_kind') == 'leave_one_out' -%}
     {{ held_out(var('held_out_by')) }}
     {%- elif var('split_kind') == 'held_out_items' -%}
-    {{ held_out_items(var('held_out_share'), var('held_out_seed')) }}
+    {{ held_out_ids('item_id', var('held_out_share'), var('held_out_seed')) }}
+    {%- elif var('split_kind') == 'held_out_users' -%}
+    {{ held_out_ids('user_id', var('held_out_share'), var('held_out_seed')) }}
     {%- else -%}
     select *, cast(null as varchar) as held_out from engagements
     {%- endif %}
@@ -21,9 +25,10 @@ labelled as (
 train_end as (
 
     -- The midnight after the last day of train: later than every train engagement, and a refresh.
-    select cast(date_trunc('day', max("timestamp")) as timestamp) + interval 1 day as midnight
+    select
+        cast(date_trunc('day', max("timestamp") filter (where held_out is null)) as timestamp) + interval 1 day as midnight,
+        cast(date_trunc('day', min("timestamp") filter (where held_out is not null)) as timestamp) as first_held_out_day
     from labelled
-    where held_out is null
 
 ),
 
@@ -34,8 +39,13 @@ timeline as (
         labelled.item_id,
         case labelled.held_out
             when 'validation' then train_end.midnight
+            {% if var('split_kind') == 'held_out_users' -%}
+            -- All by one number of whole days: pauses, times of day and who came before whom stay as they were.
+            when 'test' then labelled."timestamp" + (train_end.midnight - train_end.first_held_out_day)
+            {%- else -%}
             -- leave_one_out validates at the first midnight.
             when 'test' then train_end.midnight + interval {{ 1 if var('split_kind') == 'leave_one_out' else 0 }} day
+            {%- endif %}
             else labelled."timestamp"
         end as "timestamp",
         labelled.event_type,

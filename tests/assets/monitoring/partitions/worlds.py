@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from assets.ingestion.simulator import Scale, make_world, simulate
+from assets.ingestion.simulation.days import simulate
+from assets.ingestion.simulation.world import Scale, make_world
 from dashboards.partition_features import ACTIVITY_DAYS, COUNT, partition_features
 
 WARM_UP, REFERENCE_DAYS = 28, 28
