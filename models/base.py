@@ -37,6 +37,7 @@ class Sizes:
         user_features: feature name -> value ids.
         item_features: feature name -> value ids.
         event_types: types of engagements.
+        content: numbers of an item's dense content; 0 where items have none.
     """
 
     users: int
@@ -45,6 +46,7 @@ class Sizes:
     user_features: Mapping[str, int]
     item_features: Mapping[str, int]
     event_types: int = 1
+    content: int = 0
 
 
 class Movable:
@@ -68,6 +70,7 @@ class ItemInputs(Movable):
     Attributes:
         ids: [M] dense ids, OOV for items the net was not trained on.
         features: name -> [M, S].
+        content: [M, C] float, C that of :attr:`Sizes.content`; a row of NaN for an item without content.
         counts: [M] float, engagements before the refresh, or before the end of training where that is earlier: how
             often an item's own parameters can have been trained by then.
         log_trend: [M] log q_t, see :mod:`assets.training.trend`.
@@ -78,6 +81,7 @@ class ItemInputs(Movable):
 
     ids: Tensor
     features: Features
+    content: Tensor
     counts: Tensor
     log_trend: Tensor
     history_rows: Tensor

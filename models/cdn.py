@@ -33,9 +33,10 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from models.base import ItemInputs, NetConfig, Sizes, TrainBatch
+from models.content import ContentConfig, ItemFeatures
 from models.head import Head, Losses
 from models.items import ItemTower
-from models.layers import FeatureEmbedding, drop_ids, embedding, linear_near_identity
+from models.layers import drop_ids, embedding, linear_near_identity
 
 # Item side
 
@@ -77,6 +78,7 @@ class ExpertItemsConfig(NetConfig):
     id_dropout: float = Field(
         0.1, ge=0, lt=1, description="probability that an id becomes OOV in training, so that the OOV row is trained"
     )
+    content: ContentConfig = ContentConfig()
 
 
 class ExpertItems(ItemTower):
@@ -86,7 +88,7 @@ class ExpertItems(ItemTower):
         super().__init__()
         self.id_dropout = config.id_dropout
         self.table = embedding(sizes.items, dim)
-        self.features = FeatureEmbedding(sizes.item_features, config.feature_dim)
+        self.features = ItemFeatures(sizes, config.feature_dim, config.content)
         self.input_scale = dim**0.5
 
     def forward(self, items: ItemInputs) -> Tensor:
@@ -106,7 +108,7 @@ class ExpertItems(ItemTower):
 
     def generalization(self, items: ItemInputs) -> Tensor:
         """[M, F] i_gen."""
-        return self.features(items.features, len(items))
+        return self.features.of(items)
 
     def both(self, items: ItemInputs) -> Tensor:
         """[M, D + F]."""
@@ -120,13 +122,15 @@ class MemGenItems(ExpertItems):
     could only be monotonous.
 
     Raises:
-        ValueError: when items have no features.
+        ValueError: when items have neither features nor content.
     """
 
     def __init__(self, config: ExpertItemsConfig, design: MemGenConfig, sizes: Sizes, dim: int) -> None:
         super().__init__(config, sizes, dim)
         if self.features.width == 0:
-            raise ValueError("this dataset's items have no features: a generalization expert would be constant")
+            raise ValueError(
+                "this dataset's items have no features and no content: a generalization expert would be constant"
+            )
         self.mem = nn.ModuleList(nn.Linear(dim, dim, bias=False) for _ in range(design.mem))
         self.gen = nn.ModuleList(nn.Linear(self.features.width, dim, bias=False) for _ in range(design.gen))
         self.frequency = nn.Sequential(nn.Linear(1, design.gate_hidden), nn.Tanh())

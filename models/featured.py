@@ -7,8 +7,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from models.base import ItemInputs, NetConfig, Sizes
+from models.content import ContentConfig, ItemFields
 from models.items import ItemTower
-from models.layers import FieldMLP
 
 
 class FeatureItemsConfig(NetConfig):
@@ -18,6 +18,7 @@ class FeatureItemsConfig(NetConfig):
     feature_dim: int = Field(16, ge=1, description="width of one field's embedding")
     hidden: int = Field(64, ge=1, description="width of a field's hidden layer")
     dropout: float = Field(0.1, ge=0, lt=1, description="behind a field's hidden layer")
+    content: ContentConfig = ContentConfig()
 
 
 class FeatureItems(ItemTower):
@@ -29,11 +30,11 @@ class FeatureItems(ItemTower):
 
     def __init__(self, config: FeatureItemsConfig, sizes: Sizes, dim: int) -> None:
         super().__init__()
-        self.fields = FieldMLP(sizes.item_features, config.feature_dim, config.hidden, dim, config.dropout)
+        self.fields = ItemFields(sizes, config.feature_dim, config.hidden, dim, config.dropout, config.content)
         self.bias = nn.Embedding(sizes.items, 1)
         nn.init.zeros_(self.bias.weight)
         self.input_scale = dim**0.5
 
     def forward(self, items: ItemInputs) -> Tensor:
-        vectors = self.fields(items.features, len(items))  # [M, D]
+        vectors = self.fields.of(items)  # [M, D]
         return torch.cat([vectors[:, :-1], vectors[:, -1:] + self.bias(items.ids)], dim=1)

@@ -8,7 +8,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from models.base import ItemInputs, NetConfig, Sizes, TrainBatch
-from models.layers import INIT_STD, MLP, FeatureEmbedding, drop_ids, embedding
+from models.content import ContentConfig, ItemFeatures
+from models.layers import INIT_STD, MLP, drop_ids, embedding
 
 
 class ItemTower(nn.Module, ABC):
@@ -64,7 +65,10 @@ class IdItems(ItemTower):
 
 
 class StaticItemsConfig(NetConfig):
-    """E_S of IHM section 3.2: memorization features (the id) and generalization features, concatenated, projected."""
+    """E_S of IHM section 3.2: memorization features (the id) and generalization features, concatenated, projected.
+
+    Generalization features are the categorical ones and the dense content.
+    """
 
     kind: Literal["static"] = "static"
     ids: bool = Field(True, description="whether the id is among the features; without, the tower only generalizes")
@@ -75,6 +79,7 @@ class StaticItemsConfig(NetConfig):
     hidden: int | None = Field(None, ge=1, description="width of a hidden layer; none: one linear projection")
     dropout: float = Field(0.1, ge=0, lt=1, description="behind the hidden layer")
     std: float = Field(INIT_STD, gt=0, description="of the initial rows of ids and features")
+    content: ContentConfig = ContentConfig()
 
 
 class StaticItems(ItemTower):
@@ -84,16 +89,18 @@ class StaticItems(ItemTower):
         super().__init__()
         self.id_dropout = config.id_dropout
         self.table = embedding(sizes.items, dim, config.std) if config.ids else None
-        self.features = FeatureEmbedding(sizes.item_features, config.feature_dim, config.std)
+        self.features = ItemFeatures(sizes, config.feature_dim, config.content, config.std)
         width = self.features.width + (dim if config.ids else 0)
         if width == 0:
-            raise ValueError("this dataset's items have no features: an item tower without ids would be constant")
+            raise ValueError(
+                "this dataset's items have no features and no content: an item tower without ids would be constant"
+            )
         hidden = () if config.hidden is None else (config.hidden,)
         self.project = MLP((width, *hidden, dim), config.dropout)
         self.input_scale = dim**0.5 if config.std <= INIT_STD else 1.0
 
     def forward(self, items: ItemInputs) -> Tensor:
-        parts = [self.features(items.features, len(items))]  # [M, F]
+        parts = [self.features.of(items)]  # [M, F]
         if self.table is not None:
             parts.insert(0, self.table(drop_ids(items.ids, self.id_dropout, self.training)))  # [M, D]
         return self.project(torch.cat(parts, dim=1))

@@ -20,9 +20,10 @@ from pydantic import Field
 from torch import Tensor
 
 from models.base import ItemInputs, NetConfig, Sizes, TrainBatch
+from models.content import ContentConfig, ItemFields
 from models.head import Losses, SingleHead
 from models.items import ItemTower
-from models.layers import FieldMLP, embedding
+from models.layers import embedding
 
 
 class MixedItemsConfig(NetConfig):
@@ -32,6 +33,7 @@ class MixedItemsConfig(NetConfig):
     feature_dim: int = Field(16, ge=1, description="width of one field's embedding")
     hidden: int = Field(64, ge=1, description="width of a field's hidden layer")
     dropout: float = Field(0.0, ge=0, lt=1, description="behind a field's hidden layer")
+    content: ContentConfig = ContentConfig()
     half_count: float = Field(
         10.0, gt=0, description="k: an item trained with that many engagements is served with lambda 3/4"
     )
@@ -46,7 +48,7 @@ class MixedItems(ItemTower):
         super().__init__()
         self.half_count = config.half_count
         self.table = embedding(sizes.items, dim)
-        self.fields = FieldMLP(sizes.item_features, config.feature_dim, config.hidden, dim, config.dropout)
+        self.fields = ItemFields(sizes, config.feature_dim, config.hidden, dim, config.dropout, config.content)
         self.input_scale = dim**0.5
 
     def forward(self, items: ItemInputs) -> Tensor:
@@ -54,7 +56,7 @@ class MixedItems(ItemTower):
 
     def both(self, items: ItemInputs) -> tuple[Tensor, Tensor]:
         """[M, D] by interactions and [M, D] by features."""
-        return self.table(items.ids), self.fields(items.features, len(items))
+        return self.table(items.ids), self.fields.of(items)
 
     def mix(self, own: Tensor, by_features: Tensor, counts: Tensor) -> Tensor:
         """[M, D] eq. 2 with each item's lambda."""

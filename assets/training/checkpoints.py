@@ -35,7 +35,9 @@ if TYPE_CHECKING:  # training needs Lightning, which takes seconds to import; lo
     from assets.training.train import Trained
 
 MANIFEST: Final = "manifest.json"
-FORMAT: Final = 2
+FORMAT: Final = 3
+READABLE: Final = (2, FORMAT)
+"""Format 2 knew no content: its nets are read as nets of items without."""
 LIBRARIES: Final = ("torch", "lightning", "numpy", "pandas", "safetensors")
 
 
@@ -89,6 +91,7 @@ def save_checkpoint_in(folder: Path, trained: "Trained", data_version: str) -> P
         "libraries": {name: version(name) for name in LIBRARIES},
         "weights": _save_weights(folder, trained),
         "id_maps": _save_maps(folder, trained),
+        "content": trained.encodings.content if trained.encodings else 0,
     }
     write_json(folder / MANIFEST, manifest)
     named = {MANIFEST, *_files(manifest)}
@@ -146,9 +149,10 @@ def read_manifest_in(folder: Path, remedy: str = "put a whole checkpoint there")
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise CheckpointError(f"{path} is not JSON ({error}): {remedy} again") from error
-    if manifest.get("format") != FORMAT:
+    if manifest.get("format") not in READABLE:
         raise CheckpointError(
-            f"{path} has format {manifest.get('format')!r}, this version reads {FORMAT}: {remedy} again"
+            f"{path} has format {manifest.get('format')!r}, this version reads {' and '.join(map(str, READABLE))}:"
+            f" {remedy} again"
         )
     return manifest
 
@@ -253,7 +257,8 @@ def load_net(folder: Path, manifest: Mapping[str, Any]) -> LoadedNet:
         raise CheckpointError(
             f"{path} is damaged (its digest is not the manifest's): materialize training/{model} again"
         )
-    encodings = Encodings.from_maps({name: _load_map(folder, entry) for name, entry in manifest["id_maps"].items()})
+    maps = {name: _load_map(folder, entry) for name, entry in manifest["id_maps"].items()}
+    encodings = Encodings.from_maps(maps, manifest.get("content", 0))
     config = FitPreset(**manifest["config"])
     net = build_net(config.net, encodings.sizes)
     net.load_state_dict(safetensors.torch.load(content))

@@ -7,11 +7,12 @@ from typing import Final, Self
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from assets.idmap import OOV, IdMap
 from assets.schema import ITEM_COLUMNS, USER_COLUMNS, Columns
-from assets.stream import PADDING, DatasetTables, EngagementStream, Int
+from assets.stream import PADDING, DatasetTables, EngagementStream, Int, rows_in
 from models.base import Features, Sizes
 
 MIN_VALUE_COUNT: Final = 2
@@ -30,6 +31,7 @@ class Encodings:
         user_features: feature name -> known values.
         item_features: feature name -> known values.
         event_types: known types of engagements.
+        content: numbers of an item's dense content; 0 where the items it was fitted on have none.
     """
 
     users: IdMap
@@ -38,6 +40,7 @@ class Encodings:
     user_features: Mapping[str, IdMap]
     item_features: Mapping[str, IdMap]
     event_types: IdMap
+    content: int = 0
 
     @classmethod
     def fit(cls, tables: DatasetTables, known: EngagementStream, qualified_user_min: int) -> Self:
@@ -45,16 +48,19 @@ class Encodings:
 
         Users with at least ``qualified_user_min`` engagements in ``known`` are qualified for item histories.
         """
-        users = tables.users.iloc[np.unique(known.users)]
+        users = tables.users.iloc[rows_in(known.users, known.n_users)]
         qualified = np.bincount(known.users, minlength=known.n_users) >= qualified_user_min
-        items = tables.catalog.frame.iloc[np.unique(known.items)]
+        items = tables.catalog.frame.iloc[rows_in(known.items, known.n_items)]
         return cls(
             users=IdMap.fit(users[Columns.USER]),
             items=IdMap.fit(items[Columns.ITEM]),
             history_users=IdMap.fit(tables.users.iloc[np.flatnonzero(qualified)][Columns.USER]),
             user_features=_vocabularies(users, USER_COLUMNS),
             item_features=_vocabularies(items, ITEM_COLUMNS),
-            event_types=IdMap.fit(np.array(known.event_types, dtype=object)[np.unique(known.events)]),
+            event_types=IdMap.fit(
+                np.array(known.event_types, dtype=object)[rows_in(known.events, len(known.event_types))]
+            ),
+            content=content_width(items),
         )
 
     @property
@@ -66,6 +72,7 @@ class Encodings:
             user_features={name: values.size for name, values in self.user_features.items()},
             item_features={name: values.size for name, values in self.item_features.items()},
             event_types=self.event_types.size,
+            content=self.content,
         )
 
     @property
@@ -81,8 +88,8 @@ class Encodings:
         }
 
     @classmethod
-    def from_maps(cls, maps: Mapping[str, IdMap]) -> Self:
-        """Inverse of :attr:`maps`."""
+    def from_maps(cls, maps: Mapping[str, IdMap], content: int = 0) -> Self:
+        """Inverse of :attr:`maps`, with the length of content, which is no map."""
         return cls(
             users=maps["users"],
             items=maps["items"],
@@ -90,6 +97,7 @@ class Encodings:
             user_features=_with_prefix(maps, "user_feature-"),
             item_features=_with_prefix(maps, "item_feature-"),
             event_types=maps["event_types"],
+            content=content,
         )
 
 
@@ -124,6 +132,7 @@ class Universe:
         history_user_ids: [U] dense ids among the qualified users, OOV for the others.
         user_features: name -> [U, S] value ids.
         item_features: name -> [N, S] value ids; an item without an id still has its features.
+        item_content: [N, C] float32, a row of NaN for an item without content.
         event_ids: [V] dense ids of the stream's event types, by code.
     """
 
@@ -132,6 +141,7 @@ class Universe:
     history_user_ids: Int
     user_features: Features
     item_features: Features
+    item_content: Tensor
     event_ids: Int
 
     @classmethod
@@ -139,7 +149,8 @@ class Universe:
         """Encode every user and item of ``tables``.
 
         Raises:
-            ValueError: naming a feature column that the encodings have and the tables lack.
+            ValueError: naming a column of features or content that the encodings have and the tables lack, or when
+                all content is of another length.
         """
         users, items = tables.users, tables.catalog.frame
         return cls(
@@ -148,6 +159,7 @@ class Universe:
             history_user_ids=encodings.history_users.encode(users[Columns.USER]),
             user_features=_encode_features(users, encodings.user_features, "users"),
             item_features=_encode_features(items, encodings.item_features, "items"),
+            item_content=torch.from_numpy(_content(items, encodings.content)),
             event_ids=encodings.event_types.encode(tables.stream.event_types),
         )
 
@@ -156,6 +168,37 @@ def _encode_features(frame: pd.DataFrame, vocabularies: Mapping[str, IdMap], tab
     if missing := [name for name in vocabularies if name not in frame]:
         raise ValueError(f"table {table!r} lacks the feature column {missing[0]!r} that the model was trained with")
     return {name: torch.from_numpy(encode_lists(frame[name], values)) for name, values in vocabularies.items()}
+
+
+def content_width(items: pd.DataFrame) -> int:
+    """Numbers of the content of ``items``; 0 where none has any."""
+    if Columns.CONTENT not in items:
+        return 0
+    known = items[Columns.CONTENT].dropna()
+    return len(known.iloc[0]) if len(known) else 0
+
+
+def _content(items: pd.DataFrame, width: int) -> NDArray[np.float32]:
+    # A few items of another length, as may land after the encoder was changed, count as items without content.
+    if not width:
+        return np.zeros((len(items), 0), np.float32)
+    if Columns.CONTENT not in items:
+        raise ValueError("table 'items' lacks the column 'content' that the model was trained with")
+    lengths = items[Columns.CONTENT].dropna().map(len)
+    if len(lengths) and not (lengths == width).any():
+        raise ValueError(f"table 'items': content of {lengths.iloc[0]} numbers, the model was trained with {width}")
+    return content_matrix(items[Columns.CONTENT], width)
+
+
+def content_matrix(column: pd.Series, width: int) -> NDArray[np.float32]:
+    """[N, width] of a column of lists; a row of NaN where there is none, or one of another length."""
+    lists = column.to_numpy(dtype=object)
+    lengths = column.str.len().to_numpy(dtype=np.float64)  # NaN of a null
+    fits = lengths == width
+    matrix = np.full((len(lists), width), np.nan, np.float32)
+    if fits.any():
+        matrix[fits] = np.stack(lists[fits])
+    return matrix
 
 
 def encode_lists(column: pd.Series, vocabulary: IdMap) -> Int:

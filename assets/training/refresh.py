@@ -116,6 +116,7 @@ class Refresher:
         return ItemInputs(
             ids=self.universe.item_ids[index],
             features={name: values[index] for name, values in self.universe.item_features.items()},
+            content=self.universe.item_content[index],
             counts=torch.from_numpy(counts).float(),
             log_trend=torch.from_numpy(trend).float(),
             history_rows=torch.from_numpy(history_rows),

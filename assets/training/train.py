@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from assets.config import Settings
-from assets.stream import DatasetTables, EngagementStream
+from assets.stream import DatasetTables, EngagementStream, rows_in
 from assets.training.batches import Draws, TimedBatches
 from assets.training.counting import CountConfig, CountingRecommender
 from assets.training.encoding import Encodings, Universe
@@ -29,6 +29,7 @@ from assets.training.refresh import Refresher
 from assets.training.registry import MODELS
 from assets.training.validation import Validator, validator
 from models.base import Net
+from models.content import fit_content
 from models.registry import build_net
 
 History = list[dict[str, float]]
@@ -225,6 +226,7 @@ def prepare(
     events = encodings.event_types.encode(taught.event_types)[taught.events]
     net.fit_scales(torch.from_numpy(taught.values), torch.from_numpy(events))
     refresher = replace(_refresher(config, past, net, encodings, until), trained_from=since)
+    fit_content(net, refresher.universe.item_content[torch.from_numpy(rows_in(taught.items, taught.n_items))])
     draws = Draws(config.draws, config.negatives, config.negative_power, split.tail_max_count)
     batches = TimedBatches(
         known, past.catalog, refresher, draws, net.history_length, config.batch_size, settings.training.seed, since

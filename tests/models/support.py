@@ -56,6 +56,7 @@ def item_inputs(
     return ItemInputs(
         ids=torch.tensor(ids),
         features={"genre": lists(genres, 1), "year": lists(years, 1)} if features else {},
+        content=torch.zeros(len(ids), 0),
         counts=7 * number,
         log_trend=0.3 * number - 2,
         history_rows=rows,

@@ -85,7 +85,7 @@ def fill_base(opened: OpenGeneration, now: int, progress: Progress) -> None:
 def _items(frame: pd.DataFrame, removed: Removed) -> pd.DataFrame:
     """Items with what is known of them before any engagement, and how often the model was trained with them."""
     kept = frame[~frame[Columns.ITEM].isin(list(removed.items))]
-    return kept.drop(columns=_derived(kept, ITEM_COLUMNS, (*ITEM_BASE_COLUMNS, Columns.TRAIN_COUNT)))
+    return kept.drop(columns=_derived(kept, ITEM_COLUMNS, (*ITEM_BASE_COLUMNS, Columns.CONTENT, Columns.TRAIN_COUNT)))
 
 
 def _derived(frame: pd.DataFrame, exported: tuple[str, ...], kept: tuple[str, ...]) -> list[str]:

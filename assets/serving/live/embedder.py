@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from assets.instants import DAY
+from assets.serving.live.content import unpacked
 from assets.serving.live.items import item_ids
 from assets.serving.live.model import LiveModel, Side
 from assets.serving.store.interface import Reader, Table
@@ -108,11 +109,12 @@ def seen(reader: Reader, users: Sequence[str]) -> list[list[str]]:
 def item_inputs(reader: Reader, model: LiveModel, keys: Sequence[bytes]) -> ItemInputs:
     """The item tower's inputs for the numbers ``keys`` [M]. The trend is not among them: it is no part of v."""
     items = unpack(reader.get_many(Table.ITEMS, keys), new_items(1)[0])
-    ids, features = _encoded_rows(reader, model, "items", keys)
+    ids, features, content = _encoded_items(reader, model, keys)
     rows, users = _item_histories(reader, model, keys)
     return ItemInputs(
         ids=ids,
         features=features,
+        content=content,
         counts=torch.from_numpy(items["train_count"].astype(np.float32)),
         log_trend=torch.zeros(len(keys)),
         history_rows=torch.from_numpy(rows),
@@ -192,11 +194,28 @@ def _encoded_rows(reader: Reader, model: LiveModel, side: Side, keys: Sequence[b
     names = model.feature_names(side)
     table = Table.FEATURES if side == "items" else Table.USERS
     ids, features = unpack_features(reader.get_many(table, keys), len(names))
+    return torch.from_numpy(ids), _padded(names, features, len(keys))
+
+
+def _encoded_items(
+    reader: Reader, model: LiveModel, keys: Sequence[bytes]
+) -> tuple[torch.Tensor, Features, torch.Tensor]:
+    """[n] dense ids, per feature [n, S] value ids, and [n, C] content, a row of NaN where an item has none."""
+    if not model.content:
+        return *_encoded_rows(reader, model, "items", keys), torch.zeros(len(keys), 0)
+    names = model.feature_names("items")
+    rows = reader.get_many(Table.FEATURES, keys)
+    ids, (*features, behind) = unpack_features(rows, len(names) + 1)
+    content = unpacked(behind, rows, model.content)
+    return torch.from_numpy(ids), _padded(names, features, len(keys)), torch.from_numpy(content)
+
+
+def _padded(names: Sequence[str], features: Sequence[tuple[Int, Int]], rows: int) -> Features:
     padded = {
-        name: Latest.of(np.repeat(np.arange(len(keys)), lengths), len(keys), len(values)).padded(values, PADDING)
+        name: Latest.of(np.repeat(np.arange(rows), lengths), rows, len(values)).padded(values, PADDING)
         for name, (values, lengths) in zip(names, features, strict=True)
     }
-    return torch.from_numpy(ids), {name: torch.from_numpy(values) for name, values in padded.items()}
+    return {name: torch.from_numpy(values) for name, values in padded.items()}
 
 
 def _item_histories(reader: Reader, model: LiveModel, keys: Sequence[bytes]) -> tuple[Int, Int]:

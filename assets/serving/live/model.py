@@ -5,6 +5,7 @@ again; the trend log q is one dimension more, which changes with every engagemen
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from assets.idmap import OOV, IdMap
 from assets.schema import Columns
+from assets.serving.live.content import Run, packed
 from assets.serving.servable import servable
 from assets.serving.store.records import pack_features
 from assets.stream import PADDING, Int
@@ -220,6 +222,11 @@ class LiveModel:
         """Types of engagements that the model tells apart; none where there is no vocabulary."""
         return NOTHING if self.encodings is None else self.encodings.event_types
 
+    @property
+    def content(self) -> int:
+        """Numbers of an item's content that the model reads; 0: none."""
+        return 0 if self.encodings is None else self.encodings.content
+
     def feature_names(self, side: Side) -> tuple[str, ...]:
         """Features that the model reads, in the order of the encoded rows: by name."""
         return tuple(sorted(self._vocabularies(side)))
@@ -227,10 +234,10 @@ class LiveModel:
     def encoded_items(self, items: pd.DataFrame) -> list[bytes]:
         """[N] rows of FEATURES for items with their features as columns of lists.
 
-        A feature that ``items`` lacks, or that a row has no value of, is OOV.
+        A feature that ``items`` lacks, or that a row has no value of, is OOV; content follows, see :mod:`.content`.
         """
         ids = NOTHING if self.encodings is None else self.encodings.items
-        return self._encoded("items", ids.encode(items[Columns.ITEM]), items)
+        return self._encoded("items", ids.encode(items[Columns.ITEM]), items, packed(items, self.content))
 
     def encoded_users(self, users: pd.DataFrame) -> list[bytes]:
         """[N] rows of USERS, likewise."""
@@ -242,10 +249,10 @@ class LiveModel:
             return {}
         return dict(self.encodings.item_features if side == "items" else self.encodings.user_features)
 
-    def _encoded(self, side: Side, dense_ids: Int, frame: pd.DataFrame) -> list[bytes]:
+    def _encoded(self, side: Side, dense_ids: Int, frame: pd.DataFrame, dense: Sequence[Run] = ()) -> list[bytes]:
         vocabularies = self._vocabularies(side)
         names = self.feature_names(side)
-        return pack_features(dense_ids, [_value_ids(frame, name, vocabularies[name]) for name in names])
+        return pack_features(dense_ids, [*(_value_ids(frame, name, vocabularies[name]) for name in names), *dense])
 
 
 def _value_ids(frame: pd.DataFrame, name: str, vocabulary: IdMap) -> tuple[Int, Int]:
