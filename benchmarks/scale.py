@@ -2,10 +2,11 @@
 
     python -m benchmarks.scale [--engagements 100000 1000000 10000000] [--folder FOLDER]
 
-Each size is one ``thaw run`` from nothing in a home of its own (removed afterwards), default roster: a tenth as many
-users as engagements, a fiftieth as many items, 120 days. Nets train for one epoch on two threads, and 20,000 cases are
-ranked at every size, so that sizes differ in nothing but the data. Times are Dagster's own of each step; memory is what
-all processes of the run hold together, looked at five times a second. The page is ``docs/benchmarks.md``.
+Each size is one ``thaw run`` from nothing in a home of its own (removed afterwards): a tenth as many users as
+engagements, a fiftieth as many items, 120 days; three counting models and two nets (``--models`` for others). Nets
+train for one epoch on two threads, id tables by ``lazy_adamw``, and 20,000 cases are ranked at every size, so that
+sizes differ in nothing but the data. Times are Dagster's own of each step; memory is what all processes of the run hold
+together, looked at five times a second. The page is ``docs/benchmarks.md``.
 """
 
 import argparse
@@ -17,14 +18,14 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from assets.config import PROJECT_ROOT, load_settings
 from assets.storage import write_json
-from assets.training.registry import DEFAULT_ROSTER, MODELS
+from assets.training.registry import MODELS
 from benchmarks.children import end_group
 from benchmarks.measuring import machine
 from benchmarks.scale_page import write_page
@@ -36,7 +37,7 @@ MAX_EPOCHS, MAX_CASES = 1, 20_000
 THREADS: Final = 2
 """Of training: steps are large at these sizes, and the second core halves a third of their time."""
 
-NETS: Final = tuple(name for name in DEFAULT_ROSTER if MODELS[name].kind == "net")
+ROSTER: Final = ("popularity", "recent_popularity", "decayed_popularity", "two_tower", "sasrec")
 LOOK_SECONDS: Final = 0.2
 RECORD: Final = PROJECT_ROOT / "docs" / "results" / "scale.json"
 
@@ -69,8 +70,10 @@ class Measured:
     steps: tuple[Step, ...]
 
 
-def configuration(engagements: int) -> dict[str, Any]:
+def configuration(engagements: int, models: Sequence[str] = ROSTER) -> dict[str, Any]:
     """The settings of one size."""
+    fit = {"threads": THREADS, "optimizer": "lazy_adamw"}
+    nets = {name: fit for name in models if MODELS[name].kind == "net"}
     world = {
         "engagements": engagements,
         "users": engagements // USERS_SHARE,
@@ -78,22 +81,29 @@ def configuration(engagements: int) -> dict[str, Any]:
         "authors": engagements // AUTHORS_SHARE,
     }
     return {
+        "models": list(models),
         "datasets": {"simulated": world},
-        "training": {"max_epochs": MAX_EPOCHS, "hyper_parameters": {net: {"threads": THREADS} for net in NETS}},
+        "training": {"max_epochs": MAX_EPOCHS, "hyper_parameters": nets},
         "evaluation": {"max_cases": MAX_CASES},
     }
 
 
-def measure(engagements: int, folder: Path) -> Measured:
+def measure(engagements: int, folder: Path, models: Sequence[str] = ROSTER) -> Measured:
     """Run the graph once, in ``folder``.
 
     Raises:
         RuntimeError: when the run fails, with the end of what it printed.
     """
-    world = configuration(engagements)["datasets"]["simulated"]
-    settings = folder / "settings.yaml"
-    write_json(settings, configuration(engagements))
-    environment = {**os.environ, "THAW_HOME": str(folder), "THAW_CONFIG": str(settings), "THAW_DATASET": "simulated"}
+    held = configuration(engagements, models)
+    world, settings = held["datasets"]["simulated"], folder / "settings.yaml"
+    write_json(settings, held)
+    environment = {
+        **os.environ,
+        "THAW_HOME": str(folder),
+        "THAW_CONFIG": str(settings),
+        "THAW_DATASET": "simulated",
+        "THAW_MODELS": "",
+    }
     busy, log, begun = machine(), folder / "run.log", time.time()
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -181,11 +191,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--engagements", type=int, nargs="+", default=SIZES)
     parser.add_argument("--folder", type=Path, default=None, help="for the homes (10 million need about 6 GB)")
+    parser.add_argument("--models", nargs="+", default=ROSTER)
     arguments = parser.parse_args()
     for engagements in arguments.engagements:
         folder = Path(tempfile.mkdtemp(prefix="thaw-scale-", dir=arguments.folder))
         try:
-            measured = measure(engagements, folder)
+            measured = measure(engagements, folder, arguments.models)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         record = remember(measured)

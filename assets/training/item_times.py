@@ -31,13 +31,18 @@ class ItemTimes:
         """[M] starts and [M] ends of what each item had strictly before ``instant``."""
         rank = np.searchsorted(self._distinct_timestamps, instant, side="left")
         width = len(self._distinct_timestamps) + 1
-        starts = np.searchsorted(self._keys, items * width, side="left")
+        starts = self._offsets[np.minimum(items, len(self._offsets) - 1)]
         return starts, np.searchsorted(self._keys, items * width + rank, side="left")
 
     def counts(self, items: Int, until: np.datetime64, since: np.datetime64 | None = None) -> Int:
         """[M] engagements of each item strictly before ``until``, from ``since`` on if there is one."""
         starts, ends = self.bounds(items, until)
         return ends - (starts if since is None else np.minimum(self.bounds(items, since)[1], ends))
+
+    @cached_property
+    def _offsets(self) -> Int:
+        """[I + 1] where each item's engagements start, up to the last item that has any; behind it: the end."""
+        return np.concatenate([[0], np.cumsum(np.bincount(self.items))]).astype(np.int64)
 
     @cached_property
     def _distinct_timestamps(self) -> Time:
