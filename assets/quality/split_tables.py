@@ -116,6 +116,7 @@ def read_split_tables(storage: Storage, split: SplitConfig, engagement: Engageme
     tables = {name: read_arrow(storage.table(name), columns) for name, columns in READ.items()}
     ids: dict[str, NDArray[np.object_]] = {}
     if split.kind not in DRAWN_BY_ID:
+        tables = {name: _encoded(name, table) for name, table in tables.items()}
         universes = {name: _universe(tables, name) for name in IDS}
         tables = {name: _numbered(name, table, universes) for name, table in tables.items()}
         ids = {name: universe.to_numpy(zero_copy_only=False) for name, universe in universes.items()}
@@ -137,33 +138,55 @@ def _with_labels(frames: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     return frames
 
 
+def _encoded(name: str, table: pa.Table) -> pa.Table:
+    """The table with ids, also those in lists, as dictionaries: every text is hashed once."""
+    for column in IDS:
+        if column in table.column_names:
+            table = _replaced(table, column, _dictionary(table[column]))
+    if name in MEMBERS:
+        _, column, _ = MEMBERS[name]
+        lists = table[column].combine_chunks()
+        table = _replaced(table, column, _with_values(lists, _dictionary(pa.chunked_array([_entries(lists)]))))
+    return table
+
+
+def _dictionary(values: pa.ChunkedArray) -> pa.DictionaryArray:
+    return values.cast(pa.string()).dictionary_encode().combine_chunks()
+
+
+def _entries(lists: pa.ListArray) -> pa.Array:
+    """All entries that the offsets of ``lists`` point into."""
+    return lists.values  # noqa: PD011 - Arrow's, not a frame's
+
+
+def _with_values(lists: pa.ListArray, values: pa.Array) -> pa.ListArray:
+    """The same lists of other values."""
+    return pa.ListArray.from_arrays(lists.offsets, values, mask=lists.is_null() if lists.null_count else None)
+
+
 def _universe(tables: Mapping[str, pa.Table], name: str) -> pa.Array:
     """Every id of a kind that any table holds, in order; whether it may stand there is for the suites to say."""
-    held: list[pa.ChunkedArray] = [table[name] for table in tables.values() if name in table.column_names]
-    held += [pc.list_flatten(tables[table][lists]) for table, (_, lists, member) in MEMBERS.items() if member == name]
-    found = pc.unique(pa.chunked_array([pc.unique(one).drop_null().cast(pa.string()) for one in held]))
+    held = [table[name].combine_chunks() for table in tables.values() if name in table.column_names]
+    members = [tables[table][column] for table, (_, column, kind) in MEMBERS.items() if kind == name]
+    held += [_entries(column.combine_chunks()) for column in members]
+    found = pc.unique(pa.chunked_array([one.dictionary for one in held], pa.string()))
     return found.take(pc.sort_indices(found))
 
 
 def _numbered(name: str, table: pa.Table, universes: Mapping[str, pa.Array]) -> pa.Table:
-    """The table with ids, also those in lists, replaced by their places in the universes; -1 for a missing one."""
+    """The encoded table with ids replaced by their places in the universes; -1 for a missing one."""
     for column in IDS:
         if column in table.column_names:
-            table = _replaced(table, column, _places(table[column], universes[column]))
+            table = _replaced(table, column, _places(table[column].combine_chunks(), universes[column]))
     if name in MEMBERS:
-        _, lists, member = MEMBERS[name]
-        table = _replaced(table, lists, _list_places(table[lists], universes[member]))
+        _, column, kind = MEMBERS[name]
+        lists = table[column].combine_chunks()
+        table = _replaced(table, column, _with_values(lists, _places(_entries(lists), universes[kind])))
     return table
 
 
-def _places(values: pa.ChunkedArray | pa.Array, universe: pa.Array) -> pa.Array | pa.ChunkedArray:
-    return pc.fill_null(pc.index_in(values.cast(pa.string()), universe), -1)
-
-
-def _list_places(values: pa.ChunkedArray, universe: pa.Array) -> pa.ListArray:
-    lists = values.combine_chunks()
-    flat = _places(lists.values, universe)
-    return pa.ListArray.from_arrays(lists.offsets, flat, mask=lists.is_null() if lists.null_count else None)
+def _places(ids: pa.DictionaryArray, universe: pa.Array) -> pa.Array:
+    return pc.fill_null(pc.index_in(ids.dictionary, universe).take(ids.indices), -1)
 
 
 def _replaced(table: pa.Table, column: str, values: pa.Array | pa.ChunkedArray) -> pa.Table:
