@@ -51,8 +51,8 @@ def rows_in_two_splits(tables: SplitTables) -> pd.DataFrame:
     """Engagements whose source row is labelled both train (or validation) and test."""
     rows = tables.interactions
     is_test = rows[Columns.SPLIT] == Split.TEST
-    sides = (pd.unique(rows.loc[side, Columns.SOURCE_ROW]) for side in (is_test, ~is_test))
-    both = np.intersect1d(*sides, assume_unique=True)  # making them unique itself takes numpy 14 s of ten million
+    tested, others = (rows.loc[side, Columns.SOURCE_ROW].drop_duplicates().to_numpy() for side in (is_test, ~is_test))
+    both = np.intersect1d(tested, others, assume_unique=True)  # making them so itself takes numpy 14 s of ten million
     return rows[rows[Columns.SOURCE_ROW].isin(both)].sort_values(Columns.SOURCE_ROW)
 
 
