@@ -39,7 +39,8 @@ def _hashes(keys: pa.Table) -> NDArray[np.uint64]:
     import duckdb  # noqa: PLC0415 - 0.1 s, which small tables do without
 
     columns = ", ".join(f'"{name}"' for name in keys.column_names)
-    with duckdb.connect(config={"preserve_insertion_order": "true"}) as connection:
+    with duckdb.connect(":memory:") as connection:
+        connection.execute("SET preserve_insertion_order = true")
         connection.register("keys", keys)
         hashes: NDArray[np.uint64] = connection.sql(f"SELECT hash({columns}) AS h FROM keys").fetchnumpy()["h"]
     return hashes

@@ -57,7 +57,7 @@ def statistics(interactions: str | Path, items: str | Path | None = None) -> Sta
     Raises:
         IngestionError: when there is no such file or no row in it.
     """
-    with duckdb.connect() as connection:
+    with duckdb.connect(":memory:") as connection:
         connection.execute("set timezone = 'UTC'")
         try:
             connection.execute(_view("log", interactions))
