@@ -10,9 +10,11 @@ PORT ?= 3000
 SERVICE_PORT ?= 8000
 DASHBOARD_PORT ?= 8001
 SPEED ?=
+KILLS ?= 20
+CASES ?= 2000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run report studies ui dashboards serve replay retrain rollback test lint format lock bench bench-ats bench-catalogs bench-peers clean
+.PHONY: help setup run report studies ui dashboards serve replay retrain rollback test test-extras test-faults fuzz audit extras lint format lock bench bench-ats bench-catalogs bench-peers clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -58,6 +60,30 @@ rollback: setup ## let the former generation serve again: make rollback [DATASET
 test: setup ## the default test suite
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile
 
+# Everything of every extra, beside the default environment, which stays small.
+EXTRAS := .venv-extras
+$(EXTRAS)/.ready: requirements-extras.lock pyproject.toml $(VENV)/.ready
+	$(PYTHON) -m venv $(EXTRAS)
+	@echo "Installing every extra (about 4 GB, some minutes) ..."
+	$(EXTRAS)/bin/python -m pip install -q --disable-pip-version-check "$$(grep -o '^torch==[^ ;]*' requirements-extras.lock)"
+	$(EXTRAS)/bin/python -m pip install -q --disable-pip-version-check -r requirements-extras.lock
+	$(EXTRAS)/bin/python -m pip install -q --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+extras: $(EXTRAS)/.ready ## make an environment with every extra: Spark, Ray, Milvus, Redis, Postgres, Kubernetes, audit, fuzzers
+
+test-extras: extras ## tests of the engines past one machine (needs Java 17, redis-server, PostgreSQL's programs)
+	OMP_NUM_THREADS=1 $(EXTRAS)/bin/python -m pytest -q tests/extras
+
+test-faults: setup ## kills, full disks, corrupt files: make test-faults [KILLS=200]
+	OMP_NUM_THREADS=1 THAW_KILLS=$(KILLS) $(BIN)/python -m pytest -q -n auto --maxprocesses 4 tests/faults
+
+fuzz: extras ## malformed input at every reader and at the HTTP service: make fuzz [CASES=100000]
+	OMP_NUM_THREADS=1 THAW_FUZZ_CASES=$(CASES) $(EXTRAS)/bin/python -m pytest -q -n auto --maxprocesses 4 tests/fuzz
+
+audit: extras ## known vulnerabilities and licences of what is installed, to docs/licences.md
+	$(EXTRAS)/bin/python -m benchmarks.vulnerabilities; status=$$?; $(EXTRAS)/bin/python -m benchmarks.licences && exit $$status
+
 lint: setup ## formatting, lint, types, import rules, dbt project
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -69,8 +95,10 @@ format: setup ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+EVERY_EXTRA := $(foreach e,dev spark ray milvus redis postgres kubernetes objects audit fuzz extras-test,--extra $(e))
 lock: setup ## resolve pyproject.toml into requirements.lock again
 	$(BIN)/uv pip compile pyproject.toml -o requirements.lock --upgrade --quiet
+	$(BIN)/uv pip compile pyproject.toml $(EVERY_EXTRA) -c requirements.lock -o requirements-extras.lock --quiet
 
 bench: setup ## measure speed and memory
 	$(BIN)/python benchmarks/evaluation.py

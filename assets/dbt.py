@@ -12,19 +12,24 @@ from functools import cached_property
 from typing import Any
 
 import dagster as dg
-from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtCliResource, dbt_assets
-from dagster_dbt.errors import DagsterDbtCliRuntimeError
 from packaging.version import Version
 
 from assets import keys
 from assets.config import Settings
 from assets.storage import Storage, locked
 from assets.transforms import export
+from assets.transforms.apart import without_dbt_core
 from assets.transforms.contracts import EXPORTS
+from assets.transforms.engines import ENGINES, Engine
 from assets.transforms.filter_notes import core_words
+from assets.transforms.mend import make_usable
 from assets.transforms.project import DBT, PROJECT_DIR, dbt_environment, environment, prepare_manifest
 from assets.transforms.stamp import BuildStamp, begin_build, end_build, raw_version
 from assets.transforms.variables import dbt_vars
+
+with without_dbt_core():
+    from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtCliResource, dbt_assets
+    from dagster_dbt.errors import DagsterDbtCliRuntimeError
 
 MANIFEST = prepare_manifest()
 
@@ -76,20 +81,26 @@ def dbt_models(
 
 
 def _build(context: dg.AssetExecutionContext, storage: Storage, settings: Settings) -> Iterator[Any]:
+    engine = ENGINES[settings.transforms.engine]
+    engine.ready()
     stamp = BuildStamp(data_version=raw_version(storage), vars=dbt_vars(settings))
+    if engine.name == "duckdb" and (mended := make_usable(storage)):
+        context.log.warning(mended)
     whole = context.selected_asset_keys == context.assets_def.keys
-    completes = begin_build(storage, whole, stamp)
+    completes = begin_build(storage, whole, stamp, engine)
     # Unit tests are the test suite's: they say nothing about the data.
     arguments = ["build", "--exclude-resource-type", "unit_test", "--vars", json.dumps(stamp["vars"])]
-    dbt = QuietDbt(project_dir=str(PROJECT_DIR), profiles_dir=str(PROJECT_DIR), dbt_executable=str(DBT))
+    dbt = QuietDbt(
+        project_dir=str(PROJECT_DIR), profiles_dir=str(PROJECT_DIR), dbt_executable=str(DBT), target=engine.name
+    )
     with environment(dbt_environment(storage)):
-        invocation = dbt.cli(arguments, context=context, target_path=storage.base.resolve() / "dbt")
+        invocation = dbt.cli(arguments, context=context, target_path=storage.base.resolve() / engine.target_folder)
     events, failure = _collect(invocation.stream())
-    yield from _with_row_counts(context, storage, events)
+    yield from _with_row_counts(context, storage, events, engine)
     if failure:
         raise failure
     if completes:
-        end_build(storage, stamp)
+        end_build(storage, stamp, engine)
 
 
 def _collect(stream: Iterable[Any]) -> tuple[list[Any], DagsterDbtCliRuntimeError | None]:
@@ -103,14 +114,16 @@ def _collect(stream: Iterable[Any]) -> tuple[list[Any], DagsterDbtCliRuntimeErro
     return events, None
 
 
-def _with_row_counts(context: dg.AssetExecutionContext, storage: Storage, events: list[Any]) -> Iterator[Any]:
+def _with_row_counts(
+    context: dg.AssetExecutionContext, storage: Storage, events: list[Any], engine: Engine
+) -> Iterator[Any]:
     """The events, row counts added to those of models; counted once dbt has closed the file, still in the pool."""
     outputs = {
         event.output_name: context.asset_key_for_output(event.output_name).path[-1]
         for event in events
         if isinstance(event, dg.Output)
     }
-    counts = export.row_counts(storage, sorted(outputs.values()))
+    counts = export.row_counts(storage, sorted(outputs.values()), engine)
     for event in events:
         if isinstance(event, dg.Output):
             rows = counts[outputs[event.output_name]]
@@ -133,7 +146,7 @@ def tables(
     """Export the warehouse; its data version is the digest of the tables."""
     started = time.perf_counter()
     with locked(storage.warehouse_lock):
-        manifest = export.export_tables(storage)
+        manifest = export.export_tables(storage, ENGINES[settings.transforms.engine])
     rows = {name: record["rows"] for name, record in manifest["tables"].items()}
     if settings.engagement.looks_ahead:
         context.log.warning("k-core: %s", core_words(settings.engagement))

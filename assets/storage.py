@@ -8,16 +8,20 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+DATASET_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+"""A name is a folder's, and must not lead out of the one it is put into."""
 
 
 @dataclass(frozen=True)
@@ -27,10 +31,20 @@ class Storage:
     Args:
         root: folder that holds one folder per dataset.
         dataset: registered dataset name, e.g. ``ml-100k``.
+
+    Raises:
+        ValueError: for a name that could be a path.
     """
 
     root: Path
     dataset: str
+
+    def __post_init__(self) -> None:
+        if not DATASET_NAME.fullmatch(self.dataset):
+            raise ValueError(
+                f"{self.dataset!r} is no name of a dataset: letters, digits, dots, dashes and underlines, 100 at most,"
+                " a letter or digit first"
+            )
 
     @property
     def base(self) -> Path:
@@ -47,8 +61,13 @@ class Storage:
         return self.base / "warehouse.duckdb"
 
     @property
+    def spark(self) -> Path:
+        """Tables and metastore of the dbt project on Spark; used as :attr:`warehouse` is, under the same lock."""
+        return self.base / "spark"
+
+    @property
     def warehouse_lock(self) -> Path:
-        """File whose lock is held while :attr:`warehouse` is open."""
+        """File whose lock is held while :attr:`warehouse` or :attr:`spark` is in use."""
         return self.base / "warehouse.lock"
 
     @property
@@ -133,15 +152,20 @@ def read_parquet(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
     return read_arrow(path, columns).to_pandas()
 
 
-def read_arrow(path: Path, columns: list[str] | None = None) -> pa.Table:
+def read_arrow(path: Path, columns: list[str] | None = None, coded: Sequence[str] = ()) -> pa.Table:
     """Read one Parquet file as it is: a text takes 16 bytes here and 70 as an object of a frame.
+
+    Args:
+        path: of the file.
+        columns: to read; all by default.
+        coded: columns of texts, where there are such, to read as dictionaries: the file holds them so.
 
     Raises:
         FileNotFoundError: with the asset to materialize first, when the file is missing.
     """
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist: materialize the asset that writes it first (`thaw run`)")
-    return pq.read_table(path, columns=columns, partitioning=None)
+    return pq.read_table(path, columns=columns, partitioning=None, read_dictionary=list(coded))
 
 
 def read_compact(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
@@ -152,7 +176,12 @@ def read_compact(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
     Raises:
         FileNotFoundError: with the asset to materialize first, when the file is missing.
     """
-    return read_arrow(path, columns).to_pandas(types_mapper=_as_it_is)
+    return compact(read_arrow(path, columns))
+
+
+def compact(table: pa.Table) -> pd.DataFrame:
+    """A frame whose texts and lists are Arrow's."""
+    return table.to_pandas(types_mapper=_as_it_is)
 
 
 def plain_texts(frame: pd.DataFrame) -> pd.DataFrame:

@@ -277,12 +277,18 @@ def _empty_queries(users: Int, instants: Time, length: int) -> Queries:
 
 def in_order(interactions: pd.DataFrame) -> pd.DataFrame:
     """Rows by (timestamp, source_row), equal ones as they came; what is in order already is only looked at."""
-    times = interactions[Columns.TIMESTAMP].to_numpy(dtype="datetime64[us]")
-    rows = interactions[Columns.SOURCE_ROW].to_numpy()
-    later = (times[1:] > times[:-1]) | ((times[1:] == times[:-1]) & (rows[1:] >= rows[:-1]))
-    if later.all():
+    if follows(interactions).all():
         return interactions
     return interactions.sort_values([Columns.TIMESTAMP, Columns.SOURCE_ROW], kind="stable")
+
+
+def follows(interactions: pd.DataFrame) -> NDArray[np.bool_]:
+    """[E] whether a row is not before the one above it, by (timestamp, source_row); the first always."""
+    times = interactions[Columns.TIMESTAMP].to_numpy(dtype="datetime64[us]")
+    rows = interactions[Columns.SOURCE_ROW].to_numpy()
+    follow = np.ones(len(rows), np.bool_)
+    follow[1:] = (times[1:] > times[:-1]) | ((times[1:] == times[:-1]) & (rows[1:] >= rows[:-1]))
+    return follow
 
 
 def rows_of(values: pd.Series, universe: pd.Series, table: str) -> Int:

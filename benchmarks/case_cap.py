@@ -3,7 +3,8 @@
     python -m benchmarks.case_cap [--engagements 1000000]
 
 Simulated data are made and split once in a temporary home, and every case is ranked by decayed popularity. Then as many
-cases are drawn as ``evaluation.max_cases`` would, and HR@10 and its 95 % interval are computed from those alone.
+cases are drawn as ``evaluation.max_cases`` would: HR@10 and its 95 % interval come from those alone. The table
+goes to docs/benchmarks.md.
 """
 
 import argparse
@@ -23,7 +24,9 @@ from assets.evaluation.run import fallback
 from assets.evaluation.slices import HIT_RATE, metrics_frame
 from assets.schema import ALL_WINDOWS, CaseSlice
 from assets.stream import load_tables
+from benchmarks.marked import replace_marked
 from benchmarks.scale import configuration
+from benchmarks.scale_page import PAGE
 from orchestration.runner import run_graph
 
 CAPS: Final = (2_000, 5_000, 10_000, 20_000, 60_000)
@@ -57,7 +60,7 @@ def main() -> None:
     parser.add_argument("--engagements", type=int, default=1_000_000)
     engagements = parser.parse_args().engagements
     with tempfile.TemporaryDirectory() as home:
-        settings = Settings(home=Path(home), models=("decayed_popularity",), **configuration(engagements))
+        settings = Settings(home=Path(home), **configuration(engagements, ("decayed_popularity",)))
         raw = (keys.RAW_INTERACTIONS, keys.RAW_ITEMS, keys.RAW_USERS)
         selection = " or ".join(f'key:"{"/".join(key)}"+' for key in raw)
         outcome = run_graph(settings, f'({selection}) and +key:"{"/".join(keys.TABLES)}"', Console(file=io.StringIO()))
@@ -65,7 +68,10 @@ def main() -> None:
             raise SystemExit(f"the tables could not be made: {outcome.failed_steps} {outcome.failed_checks}")
         ranks = all_ranks(settings)
     headers = ["cases", *(text for name in SLICES for text in (f"HR@{K} {name.value}", "95 % interval"))]
-    print(tabulate([row(ranks, cap) for cap in (*CAPS, len(ranks))], headers, tablefmt="github", disable_numparse=True))
+    rows = [row(ranks, cap) for cap in (*CAPS, len(ranks))]
+    table = tabulate(rows, headers, tablefmt="github", disable_numparse=True)
+    print(table)
+    replace_marked(PAGE, "case cap", table)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ Written in chunks, so that a catalog of a million needs no more memory than one 
 quality. The net has random weights: what embedding costs does not depend on them.
 """
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +36,7 @@ from assets.serving.store.records import (
     pack,
     pack_runs,
 )
-from assets.storage import Storage, file_digest, write_bytes, write_json
+from assets.storage import Storage, write_bytes, write_json
 from assets.stream import Int, batches
 from assets.training.checkpoints import FORMAT, MANIFEST, LoadedNet
 from assets.training.encoding import Encodings
@@ -120,13 +121,14 @@ def random_net(sizes: Sizes) -> LoadedNet:
 def save_net(folder: Path, loaded: LoadedNet) -> None:
     """Write a net as a checkpoint's folder, without the tables that :func:`save_checkpoint` asks for."""
     maps = {
-        name: {"file": f"{name}.parquet", "digest": ids.digest, "ids": len(ids.ids)}
-        for name, ids in loaded.encodings.maps.items()
+        name: {"file": f"ids-{place}-{ids.digest[:16]}.parquet", "digest": ids.digest, "ids": len(ids.ids)}
+        for place, (name, ids) in enumerate(loaded.encodings.maps.items())
     }
     for name, ids in loaded.encodings.maps.items():
         ids.save(folder / maps[name]["file"])
     content = safetensors.torch.save(loaded.net.state_dict())
-    weights = write_bytes(folder / "weights.safetensors", content)
+    digest = hashlib.sha256(content).hexdigest()
+    weights = write_bytes(folder / f"weights-{digest[:16]}.safetensors", content)
     manifest = {
         "format": FORMAT,
         "model": MODEL,
@@ -134,7 +136,7 @@ def save_net(folder: Path, loaded: LoadedNet) -> None:
         "seed": SEED,
         "config": loaded.config.model_dump(mode="json"),
         "bounds": {"cutoff": str(CUTOFF)},
-        "weights": {"file": weights.name, "sha256": file_digest(weights)},
+        "weights": {"file": weights.name, "sha256": digest, "bytes": len(content)},
         "id_maps": maps,
     }
     write_json(folder / MANIFEST, manifest)

@@ -8,12 +8,12 @@ from typing import Any, Final
 from tabulate import tabulate
 
 from assets.config import PROJECT_ROOT
-from assets.storage import write_bytes, write_text
+from assets.storage import write_bytes
+from benchmarks.marked import replace_marked
 from dashboards.figures import drawing, look, png_of
 
 PAGE: Final = PROJECT_ROOT / "docs" / "benchmarks.md"
 FIGURE: Final = PROJECT_ROOT / "docs" / "images" / "scale.png"
-BEGIN, END = "<!-- begin scale -->", "<!-- end scale -->"
 MILLION: Final = 1_000_000
 WALL_BAR, MEMORY_BAR, FLAT_BAR = 45 * 60, 12.0, 2.0
 SHOWN_FROM: Final = 0.05
@@ -128,7 +128,6 @@ def section(record: Mapping[str, Any]) -> str:
     largest = list(record.values())[-1]
     return "\n\n".join(
         [
-            BEGIN,
             "\n".join(f"- {line}" for line in verdicts(record)),
             "![Seconds of every station over the number of engagements](images/scale.png)",
             station_table(record),
@@ -136,7 +135,6 @@ def section(record: Mapping[str, Any]) -> str:
             slowest_table(largest),
             f"Measured on {'; '.join(sorted({one['machine'] for one in record.values()}))} (load of other work when a "
             "run began).",
-            END,
         ]
     )
 
@@ -147,9 +145,5 @@ def write_page(record: Mapping[str, Any], page: Path = PAGE, image: Path = FIGUR
     Raises:
         ValueError: when the page lacks the marks.
     """
-    text = page.read_text(encoding="utf-8")
-    if text.count(BEGIN) != 1 or text.count(END) != 1:
-        raise ValueError(f"{page.name}: needs the marks {BEGIN} and {END} once each")
-    before, after = text.split(BEGIN)[0], text.split(END)[1]
+    replace_marked(page, "scale", section(record))
     write_bytes(image, figure(record))
-    write_text(page, before + section(record) + after)

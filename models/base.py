@@ -158,6 +158,11 @@ class TrainBatch(Movable):
     rebalanced: Tensor
     reversed: Tensor
 
+    @property
+    def drawn(self) -> Tensor:
+        """[K] rows of ``items`` that a softmax is estimated from: the negatives, or without any the targets."""
+        return self.negatives if len(self.negatives) else self.targets
+
 
 class Net(nn.Module, ABC):
     """A retrieval net: the score of a user and an item is the inner product of their vectors.

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from models.precision import full_precision, widened
+
 
 def ragged_gru(inputs: Tensor, weight: Tensor, bias: Tensor, state: Tensor, counts: list[int]) -> Tensor:
     """[S, H] outputs of a GRU, slot after slot; gradients reach ``inputs``, ``weight`` and ``bias``, not ``state``.
@@ -26,7 +28,8 @@ def ragged_gru(inputs: Tensor, weight: Tensor, bias: Tensor, state: Tensor, coun
         state: [counts[0], H] before the first slot.
         counts: users at each slot, not ascending: those of a slot are the first of the slot before.
     """
-    outputs: Tensor = _RaggedGru.apply(inputs, weight, bias, state, counts)
+    with full_precision(inputs):  # a state that is carried on step after step
+        outputs: Tensor = _RaggedGru.apply(*widened(inputs, weight, bias, state), counts)
     return outputs
 
 

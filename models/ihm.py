@@ -20,7 +20,8 @@ from torch import Tensor, nn
 
 from models.base import ItemInputs, Sizes
 from models.items import ItemTower, StaticItems, StaticItemsConfig
-from models.layers import embedding, segment_softmax_mean
+from models.layers import embedding
+from models.pooling import pool
 
 
 class HistoryItemsConfig(StaticItemsConfig):
@@ -56,17 +57,13 @@ class HistoryItems(ItemTower):
 
     def experts(self, static: Tensor, items: ItemInputs) -> Tensor:
         """[M, H, D] of eq. 2 for E_S [M, D]."""
-        users = self.users(items.history_users)  # [E, D]
-        return torch.stack(
-            [self._pool(static, users, items.history_rows, head) for head in range(len(self.key))], dim=1
-        )
+        return torch.stack([self._pool(static, items, head) for head in range(len(self.key))], dim=1)
 
-    def _pool(self, static: Tensor, users: Tensor, rows: Tensor, head: int) -> Tensor:
+    def _pool(self, static: Tensor, items: ItemInputs, head: int) -> Tensor:
         # (W_S q)^T (W_K e) = (W_K^T W_S q)^T e: the query is projected once instead of every history entry.
         query = static @ (self.query[head].T @ self.key[head]) / static.shape[1] ** 0.5  # [M, D]
         own = (query * static).sum(dim=1)  # [M]
-        scores = (query.index_select(0, rows) * users).sum(dim=1)  # [E]
-        return segment_softmax_mean(own, scores, static, users, rows)
+        return pool(own, query, static, self.users, items.history_users, items.history_rows)
 
     def gates(self, static: Tensor, experts: Tensor) -> Tensor:
         """[M, H] of eq. 3."""

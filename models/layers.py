@@ -1,13 +1,13 @@
 """Blocks the nets are made of."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from models.attention import Reads, attention
 from models.base import OOV, PADDING, Features
 
 INIT_STD = 0.02
@@ -142,39 +142,6 @@ def linear_near_identity(inside: int, outside: int) -> nn.Linear:
     return layer
 
 
-@dataclass(frozen=True)
-class Reads:
-    """Which outputs of a block over ragged sequences are wanted, and what each of them may look at.
-
-    Attributes:
-        queries: [Q] rows of the block's input [S, D].
-        firsts: [Q] first row of each query's sequence; a query attends to the rows from there to itself.
-    """
-
-    queries: Tensor
-    firsts: Tensor
-
-    def pairs(self) -> tuple[Tensor, Tensor]:
-        """[P] index into :attr:`queries`, ascending, and [P] row, of every query and every row it attends to."""
-        counts = self.queries - self.firsts + 1
-        query = torch.repeat_interleave(torch.arange(len(counts), device=counts.device), counts)  # [P]
-        within = torch.arange(len(query), device=counts.device) - (counts.cumsum(0) - counts)[query]
-        return query, self.firsts[query] + within
-
-    def mask(self, rows: int) -> Tensor:
-        """[Q, S] whether a query attends to a row, for S rows."""
-        row = torch.arange(rows, device=self.queries.device)
-        return (row >= self.firsts[:, None]) & (row <= self.queries[:, None])
-
-    def dense(self, rows: int) -> bool:
-        """Whether one masked product over all rows is cheaper than a gather per pair.
-
-        Forward and backward, a pair costs about as much as 128 cells of the product (width 64, one thread).
-        """
-        pairs = int((self.queries - self.firsts + 1).sum())
-        return len(self.queries) * rows < 128 * pairs
-
-
 class CausalBlock(nn.Module):
     """Pre-norm transformer block over ragged sequences: a flat list of positions and the pairs that attend.
 
@@ -211,56 +178,4 @@ class CausalBlock(nn.Module):
         weight, bias = self.qkv.weight, self.qkv.bias
         q = functional.linear(x.index_select(0, reads.queries), weight[:d], bias[:d])  # [Q, D]
         kv = functional.linear(x, weight[d:], bias[d:])  # [S, 2 D] keys, values
-        mixed = self._by_mask(q, kv, reads) if reads.dense(len(x)) else self._by_pairs(q, kv, reads)
-        return self.project(mixed)
-
-    def _by_mask(self, q: Tensor, kv: Tensor, reads: Reads) -> Tensor:
-        """[Q, D] softmax(Q K^T / sqrt(d / H)) V, all rows scored and masked."""
-        d, h = q.shape[1], self.heads
-        k, v = kv.view(len(kv), 2, h, d // h).permute(1, 2, 0, 3)  # [H, S, D/H] each
-        y = functional.scaled_dot_product_attention(
-            q.view(1, -1, h, d // h).transpose(1, 2), k[None], v[None], attn_mask=reads.mask(len(kv))
-        )  # [1, H, Q, D/H]
-        return y[0].transpose(0, 1).reshape(-1, d)
-
-    def _by_pairs(self, q: Tensor, kv: Tensor, reads: Reads) -> Tensor:
-        """[Q, D] the same, of the pairs that attend alone."""
-        d, h = q.shape[1], self.heads
-        query, row = reads.pairs()  # [P]
-        k, v = kv.index_select(0, row).split(d, dim=1)  # [P, D] each
-        scores = (q.index_select(0, query) * k).view(-1, h, d // h).sum(dim=2) * (d / h) ** -0.5  # [P, H]
-        # The largest score is taken off, as in any softmax; it cancels, so no gradient need pass through it.
-        top = scores.new_full((len(q), h), -torch.inf)
-        top = top.scatter_reduce(0, query[:, None].expand_as(scores), scores.detach(), "amax")  # [Q, H]
-        weights = (scores - top.index_select(0, query)).exp()  # [P, H]
-        total = weights.new_zeros(len(q), h).index_add(0, query, weights)  # [Q, H]
-        weighted = (weights[..., None] * v.view(-1, h, d // h)).flatten(1)  # [P, D]
-        mixed = q.new_zeros(len(q), d).index_add(0, query, weighted)  # [Q, D]
-        return (mixed.view(-1, h, d // h) / total[..., None]).flatten(1)
-
-
-def segment_softmax_mean(
-    own_scores: Tensor, scores: Tensor, own_values: Tensor, values: Tensor, rows: Tensor
-) -> Tensor:
-    """Softmax-weighted mean of each row's entries and one entry of its own: attention over ragged lists.
-
-    No padding, so none can leak, and no row is ever masked everywhere: a row without entries gives ``own_values`` back
-    exactly. Item histories hold a few entries on average and 100 at most; padded they would cost many times as much.
-
-    Args:
-        own_scores: [M].
-        scores: [E].
-        own_values: [M, D].
-        values: [E, D].
-        rows: [E] row (0..M-1) of each entry.
-
-    Returns:
-        [M, D].
-    """
-    # The largest score is taken off, as in any softmax; it cancels, so no gradient need pass through it.
-    top = own_scores.detach().scatter_reduce(0, rows, scores.detach(), "amax")  # [M]
-    own_weight = (own_scores - top).exp()  # [M]
-    weight = (scores - top.index_select(0, rows)).exp()  # [E]
-    total = own_weight.index_add(0, rows, weight)  # [M]
-    mixed = (own_weight[:, None] * own_values).index_add(0, rows, weight[:, None] * values)  # [M, D]
-    return mixed / total[:, None]
+        return self.project(attention(q, kv, self.heads, reads))

@@ -5,11 +5,17 @@ a negative is drawn. The correction s - log Q makes a softmax over drawn candida
 (Bengio and Senecal 2008; Yi et al., RecSys 2019, eq. 3).
 """
 
+from dataclasses import dataclass
+from typing import Any, Self
+
 import torch
 from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from models.base import TrainBatch
+from models.precision import full_precision, widened
 
 
 def blocked_pairs(batch: TrainBatch) -> Tensor:
@@ -31,12 +37,90 @@ def full_softmax(scores: Tensor, labels: tuple[Tensor, ...], blocked: Tensor) ->
     return tuple(functional.nll_loss(log_probabilities, label, reduction="none") for label in labels)
 
 
-NEVER = -1e30
-"""log 0 of items that were not drawn: the same in float32, and finite. Where all that was drawn is blocked, minus
-infinity has no gradient but NaN."""
+LEAST = -1e30
+"""Taken off instead of the largest score of a row that has none: minus infinity less minus infinity is NaN."""
 
 
-def sampled_softmax(own: Tensor, drawn: Tensor, blocked: Tensor) -> Tensor:
+@dataclass(frozen=True)
+class Drawn:
+    """The distinct items of a sample: what was never drawn adds nothing to a sum, and has no score computed.
+
+    Attributes:
+        items: [K] rows of the batch's candidates, ascending.
+        times: [K] how often each was drawn.
+        columns: [C] where a candidate stands among ``items``; K for one that was not drawn.
+    """
+
+    items: Tensor
+    times: Tensor
+    columns: Tensor
+
+    @classmethod
+    def of(cls, draws: Tensor, candidates: int) -> Self:
+        """Of draws [any number], rows below ``candidates``."""
+        times = torch.bincount(draws, minlength=candidates)  # [C]
+        items = times.nonzero()[:, 0]
+        places = torch.arange(len(items), device=items.device)
+        columns = torch.full_like(times, len(items)).index_copy_(0, items, places)
+        return cls(items, times.index_select(0, items), columns)
+
+    def blocked(self, batch: TrainBatch, labels: tuple[Tensor, ...]) -> Tensor:
+        """[T, K + 1] :func:`blocked_pairs` of these items without any row's labels; the last column is no item's."""
+        blocked = batch.targets.new_zeros(len(batch.targets), len(self.items) + 1, dtype=torch.bool)
+        blocked[batch.seen_targets, self.columns[batch.seen_items]] = True
+        rows = torch.arange(len(blocked), device=blocked.device)
+        for label in labels:
+            blocked[rows, self.columns[label]] = False
+        return blocked
+
+    def with_own(self, blocked: Tensor, label: Tensor) -> Tensor:
+        """[T, K + 1] ``blocked``, and each row's own label [T] as well."""
+        rows = torch.arange(len(blocked), device=blocked.device)
+        return blocked.index_put((rows, self.columns[label]), torch.ones_like(blocked[0, 0]))
+
+
+def log_sum_of_products(x: Tensor, vectors: Tensor, offset: Tensor, blocked: Tensor) -> Tensor:
+    """[T] log sum_{j not blocked} exp(x_t . v_j + o_j); minus infinity, without any gradient, where all are blocked.
+
+    The cells of [T, K] are the largest part of a step over ids. They are written once and scaled where they are small,
+    in ``x``: torch's masked sum of exponentials made four of them, and another two in its gradient.
+
+    Args:
+        x: [T, D].
+        vectors: [K, D].
+        offset: [K].
+        blocked: [T, K].
+    """
+    if not len(vectors):
+        return (x @ vectors.T).sum(dim=1) - torch.inf
+    with full_precision(x):  # a sum over thousands of items, in whatever precision x came
+        return _LogSum.apply(*widened(x, vectors, offset), blocked)
+
+
+class _LogSum(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, vectors: Tensor, offset: Tensor, blocked: Tensor) -> Tensor:
+        scores = torch.addmm(offset[None, :], x, vectors.T).masked_fill_(blocked, -torch.inf)  # [T, K]
+        top = scores.amax(dim=1, keepdim=True).clamp_(min=LEAST)
+        shares = scores.sub_(top).exp_()
+        total = shares.sum(dim=1)  # [T] at least 1, from the largest; 0 where all are blocked
+        ctx.save_for_backward(x, vectors, shares, total)
+        return top[:, 0] + total.log()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, vectors, shares, total = ctx.saved_tensors
+        scale = grad / total.clamp(min=1)  # [T]
+        return (
+            shares @ vectors * scale[:, None],
+            shares.T @ (x * scale[:, None]),
+            shares.T @ scale if ctx.needs_input_grad[2] else None,
+            None,
+        )
+
+
+def sampled_softmax(own: Tensor, drawn: Tensor) -> Tensor:
     """[T] -log( exp(s'_t,y_t) / (exp(s'_t,y_t) + sum_{j not blocked} n_j exp(s'_t,j)) ), s' = s - log Q.
 
     One sample, drawn with replacement from Q, is shared by the batch; item j is in it n_j times. A row's own target may
@@ -50,10 +134,9 @@ def sampled_softmax(own: Tensor, drawn: Tensor, blocked: Tensor) -> Tensor:
 
     Args:
         own: [T] s' of the targets.
-        drawn: [T, C] s' + log n; :data:`NEVER` for log 0.
-        blocked: [T, C].
+        drawn: [T] log of the sum over what was drawn, of :func:`log_sum_of_products`.
     """
-    return torch.logaddexp(own, drawn.masked_fill(blocked, -torch.inf).logsumexp(dim=1)) - own
+    return torch.logaddexp(own, drawn) - own
 
 
 def binary_cross_entropy(positive: Tensor, negative: Tensor) -> Tensor:

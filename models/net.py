@@ -38,6 +38,7 @@ from models.pair import PairUsers, PairUsersConfig
 from models.recurrent import RecurrentUsers, RecurrentUsersConfig
 from models.rewards import RewardConfig
 from models.sequence import SequenceUsers, SequenceUsersConfig, UserTower
+from models.work import Work
 
 ItemsConfig = Annotated[
     IdItemsConfig
@@ -158,6 +159,7 @@ class Retrieval(Net):
     def __init__(self, config: RetrievalConfig, sizes: Sizes) -> None:
         super().__init__()
         self.config = config
+        self.work = Work()
         self.items = build_items(config.items, sizes, config.dim)
         self.users = build_users(config.users, sizes, config.dim, self.items.input_scale)
         self.head = build_head(config.head, config.dim, self.items.branches)
@@ -182,18 +184,29 @@ class Retrieval(Net):
         return torch.cat([x, self.tau.expand(len(x), 1)], dim=1) if self.config.trend.used else x
 
     def loss(self, batch: TrainBatch) -> Tensor:
-        own, vectors = self.items.training_vectors(batch.items)  # [M, D], [M, W], W = D but for towers of two branches
-        x = self.users(batch.users, own, batch.target_rows, batch.target_positions)  # [T, D]
-        ranking = self.head.loss(x, batch, lambda users, labels: self._losses(users, vectors, batch, labels))  # [T]
+        # [M, D], [M, W], W = D but for towers of two branches
+        own, vectors = self.work.items(self.items.training_vectors, batch.items)
+        x = self.work.users(self.users, batch, own)  # [T, D]
+        ranking = self.head.loss(x, batch, lambda users, labels: self._all_losses(users, vectors, batch, labels))  # [T]
         mimicked = self.items.auxiliary_loss(batch, x.detach())
         if self.config.reward is not None:
             ranking = self.config.reward.weights(batch.values) * ranking
         return ranking.mean() + mimicked + self.users.auxiliary_loss(batch, own[batch.targets].detach())
 
+    def _all_losses(
+        self, x: Tensor, vectors: Tensor, batch: TrainBatch, labels: tuple[Tensor, ...]
+    ) -> tuple[Tensor, ...]:
+        def compute(rows: Tensor, part: TrainBatch, own: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+            return self._losses(rows, vectors, part, own)
+
+        return self.work.losses(compute, x, batch, labels, paired=self.config.loss == "bce")
+
     def _losses(self, x: Tensor, vectors: Tensor, batch: TrainBatch, labels: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """[T] loss of user vectors [T, W] for each of several labellings [T] of the same rows."""
         vectors = vectors[: batch.candidates]  # [C, W]
         offset = self._offset(batch)  # [C]
+        if self.config.loss in {"sampled_softmax", "in_batch_softmax"}:
+            return self._sampled(x, vectors, offset, batch, labels)
         rows = torch.arange(len(x), device=x.device)
         blocked = losses.blocked_pairs(batch)  # [T, C]
         if self.config.loss == "bce":
@@ -209,36 +222,29 @@ class Retrieval(Net):
             )
         for label in labels:
             blocked[rows, label] = False
-        if self.config.loss == "full_softmax":
-            scores = torch.addmm(offset[None, :], x, vectors.T)  # [T, C]
-            return losses.full_softmax(scores, labels, blocked)
-        return self._sampled(x, vectors, offset, blocked, batch, labels)
+        scores = torch.addmm(offset[None, :], x, vectors.T)  # [T, C]
+        return losses.full_softmax(scores, labels, blocked)
 
     def _sampled(
-        self,
-        x: Tensor,
-        vectors: Tensor,
-        offset: Tensor,
-        blocked: Tensor,
-        batch: TrainBatch,
-        labels: tuple[Tensor, ...],
+        self, x: Tensor, vectors: Tensor, offset: Tensor, batch: TrainBatch, labels: tuple[Tensor, ...]
     ) -> tuple[Tensor, ...]:
         """[T] each: :func:`models.losses.sampled_softmax` of what was drawn, or of the batch's own targets."""
-        own = tuple((x * vectors[label]).sum(dim=1) + offset[label] for label in labels)  # each [T]
+        shift = offset - batch.log_q[: batch.candidates]  # [C]
+        own = tuple((x * vectors[label]).sum(dim=1) + shift[label] for label in labels)  # each [T]
         # In-batch negatives are a sample too: the original targets, whatever the labelling. The targets of a rebalanced
         # labelling would follow another distribution than log Q.
-        in_batch = self.config.loss == "in_batch_softmax"
-        log_q = batch.log_q[: batch.candidates]
-        times = torch.bincount(batch.targets if in_batch else batch.negatives, minlength=batch.candidates)  # [C]
-        log_times = times.log().clamp(min=losses.NEVER)
-        drawn = torch.addmm((offset - log_q + log_times)[None, :], x, vectors.T)  # [T, C]
-        rows, true = torch.arange(len(x), device=x.device), torch.ones_like(blocked[:1, 0])
-        return tuple(
-            losses.sampled_softmax(
-                one - log_q[label], drawn, blocked.index_put((rows, label), true) if in_batch else blocked
-            )
-            for one, label in zip(own, labels, strict=True)
-        )
+        drawn = losses.Drawn.of(batch.drawn, batch.candidates)
+        picked, added = vectors.index_select(0, drawn.items), shift.index_select(0, drawn.items) + drawn.times.log()
+        blocked = drawn.blocked(batch, labels)
+
+        def total(blocked: Tensor) -> Tensor:
+            return losses.log_sum_of_products(x, picked, added, blocked[:, :-1])
+
+        if self.config.loss == "in_batch_softmax":
+            sums = tuple(total(drawn.with_own(blocked, label)) for label in labels)
+        else:
+            sums = (total(blocked),) * len(labels)
+        return tuple(losses.sampled_softmax(one, other) for one, other in zip(own, sums, strict=True))
 
     def _offset(self, batch: TrainBatch) -> Tensor:
         """[C] tau log q_t(i) + w log p(i): what training adds to every score of a candidate.

@@ -11,6 +11,7 @@ from models.base import ItemInputs, Net, TrainBatch, UserInputs
 from models.context import value_scales
 from models.items import ItemTower
 from models.sequence import UserTower
+from models.work import Work
 
 
 class RatingNet(Net):
@@ -22,6 +23,7 @@ class RatingNet(Net):
     def __init__(self, dim: int, items: ItemTower, users: UserTower) -> None:
         super().__init__()
         self.dim = dim
+        self.work = Work()
         self.items, self.users = items, users
         self.level = nn.Linear(dim, 1, bias=False)
         self.history_length = users.history_length
@@ -47,8 +49,8 @@ class RatingNet(Net):
         return self.mean + self.std * scores
 
     def loss(self, batch: TrainBatch) -> Tensor:
-        own, _ = self.items.training_vectors(batch.items)  # [M, D]
-        x = self._with_level(self.users(batch.users, own, batch.target_rows, batch.target_positions))  # [T, D + 1]
+        own, _ = self.work.items(self.items.training_vectors, batch.items)  # [M, D]
+        x = self._with_level(self.work.users(self.users, batch, own))  # [T, D + 1]
         scores = (x[:, :-1] * own[batch.targets]).sum(dim=1) + x[:, -1]  # [T]
         known = ~batch.values.isnan()
         errors = (scores - (batch.values - self.mean) / self.std)[known].square()

@@ -16,8 +16,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from models.attention import Reads
 from models.base import NetConfig, TrainBatch, UserInputs
-from models.layers import CausalBlock, Reads, embedding
+from models.layers import CausalBlock, embedding
 
 
 class UserTower(nn.Module, ABC):

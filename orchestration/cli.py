@@ -8,14 +8,17 @@ import typer
 from rich.console import Console
 
 from assets.config import Settings
+from orchestration.bulk_cli import app as bulk_app
 from orchestration.champion_cli import app as champion_app
 from orchestration.dashboards_cli import app as dashboards_app
 from orchestration.home import QUIET, prepare_home
 from orchestration.live_cli import app as live_app
+from orchestration.objects_cli import app as objects_app
 from orchestration.options import Dataset, Models, settings_of
 from orchestration.report_cli import app as report_app
 from orchestration.simulate_cli import app as simulate_app
 from orchestration.study_cli import app as study_app
+from orchestration.verify_cli import app as verify_app
 
 if TYPE_CHECKING:  # importing the runner imports Dagster: `thaw --help` does without
     from orchestration.runner import Outcome
@@ -29,6 +32,9 @@ app.add_typer(study_app)
 app.add_typer(champion_app)
 app.add_typer(dashboards_app)
 app.add_typer(simulate_app)
+app.add_typer(bulk_app)
+app.add_typer(objects_app)
+app.add_typer(verify_app)
 
 
 @app.command()
@@ -52,16 +58,14 @@ def run(
     """Materialize what of the whole graph is not current, then print the leaderboard and the index's self-check."""
     console = Console(highlight=False)
     settings = settings_of(dataset, models)
-    prepare_home(settings)
-    from orchestration.runner import run_graph  # noqa: PLC0415
-    from orchestration.summary import print_summary  # noqa: PLC0415
-
     try:
-        outcome = run_graph(settings, select, console, force=force)
+        outcome = _run(settings, select, console, force=force)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     if not outcome.success:
         _fail(settings, outcome, console)
+    from orchestration.summary import print_summary  # noqa: PLC0415
+
     print_summary(settings, outcome.current, console)
 
 
@@ -92,6 +96,20 @@ def models() -> None:
 
     rows = [(name, entry.kind, "yes" if name in DEFAULT_ROSTER else "") for name, entry in MODELS.items()]
     _table(["model", "kind", "default roster"], rows)
+
+
+def _run(settings: Settings, select: str | None, console: Console, *, force: bool) -> "Outcome":
+    """The run; troubles of the machine that no step can report end the command with a way out, not a traceback."""
+    from orchestration.remedies import TROUBLE, explain  # noqa: PLC0415
+
+    try:
+        prepare_home(settings)
+        from orchestration.runner import run_graph  # noqa: PLC0415
+
+        return run_graph(settings, select, console, force=force)
+    except TROUBLE as error:
+        console.print(explain(error, settings), style="red", markup=False, soft_wrap=True)
+        raise typer.Exit(1) from error
 
 
 def _fail(settings: Settings, outcome: "Outcome", console: Console) -> NoReturn:

@@ -13,6 +13,7 @@ from assets.champion import assets as champion_assets
 from assets.champion import checks as champion_checks
 from assets.champion.quality import assets as champion_quality_assets
 from assets.config import Settings, load_settings
+from assets.config.data_format import require_format
 from assets.evaluation import assets as evaluation_assets
 from assets.evaluation import checks as evaluation_checks
 from assets.evaluation.sampled import assets as sampled_assets
@@ -34,9 +35,11 @@ from orchestration.code_versions import versioned
 from orchestration.decay_sensor import decay_sensor
 from orchestration.failure_sensor import failure_sensor
 from orchestration.jobs import drift_report, freshen, refresh_all, refresh_data, retrain, retrain_quantizer
+from orchestration.pods import executor_of, steps_of
 from orchestration.resources import resources
 from orchestration.schedules import all_schedules
 from orchestration.sensors import landing_sensor
+from orchestration.units import units_of
 
 STAGES = [
     *ingestion_assets.ASSETS,
@@ -70,10 +73,16 @@ def build_definitions(settings: Settings, **loggers: dg.LoggerDefinition) -> dg.
     """Everything Dagster needs to know for one dataset and roster.
 
     Steps run one after the other in the run's own process: a process per step costs 3 to 4 seconds each on this graph.
+    ``steps.executor`` gives those of the batch jobs pods of their own.
+
+    Raises:
+        DataFormatError: for a data root that this version must not write into.
     """
-    refresh, fresh, quantizer = refresh_all(settings), freshen(settings), retrain_quantizer(settings)
-    data, drift, anew = refresh_data(settings), drift_report(settings), retrain(settings)
-    return dg.Definitions(
+    require_format(settings.storage)
+    batch = executor_of(settings, steps_of([*ASSETS, *CHECKS]))
+    refresh, fresh, quantizer = refresh_all(settings, batch), freshen(settings), retrain_quantizer(settings)
+    data, drift, anew = refresh_data(settings, batch), drift_report(settings), retrain(settings)
+    definitions = dg.Definitions(
         assets=ASSETS,
         asset_checks=CHECKS,
         jobs=[refresh, fresh, quantizer, data, drift, anew],
@@ -84,10 +93,11 @@ def build_definitions(settings: Settings, **loggers: dg.LoggerDefinition) -> dg.
             decay_sensor(anew, settings),
             failure_sensor(settings),
         ],
-        resources=resources(settings),
+        resources=resources(settings, lambda: units_of(definitions)),
         executor=dg.in_process_executor,
         loggers=loggers or None,
     )
+    return definitions
 
 
 defs = build_definitions(load_settings())

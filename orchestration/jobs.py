@@ -14,6 +14,7 @@ from assets.evaluation.studies import registry
 from assets.serving.servable import servable
 from assets.training.registry import MODELS, roster
 from orchestration.automation import DATA_PATH, DATA_STAGES, HEAVY, PAGES, WEIGHT_TAG, selection
+from orchestration.pods import job_tags
 
 if TYPE_CHECKING:  # Dagster does not export the type that define_asset_job returns
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
@@ -71,14 +72,19 @@ def _sampled() -> list[keys.Key]:
     return [*(keys.sampled(model) for model in MODELS), keys.SAMPLED_METRICS, keys.SAMPLED_TABLES]
 
 
-def refresh_all(settings: Settings) -> AssetJob:
-    """The job that materializes the whole graph with the roster's models."""
+def refresh_all(settings: Settings, executor: dg.ExecutorDefinition | None = None) -> AssetJob:
+    """The job that materializes the whole graph with the roster's models.
+
+    Args:
+        executor: of its steps, if not that of the definitions.
+    """
     skipped = dg.AssetSelection.assets(*map(dg.AssetKey, left_out(settings)))
     return dg.define_asset_job(
         REFRESH_ALL,
         selection=dg.AssetSelection.all() - skipped,
         description=f"Raw data to a searchable index for {settings.dataset}, with every check and report on the way.",
         tags=_tags(settings),
+        executor_def=executor,
     )
 
 
@@ -90,7 +96,7 @@ def freshen(settings: Settings) -> AssetJob:
         selection=chosen - dg.AssetSelection.checks(STATE_EQUALS_BATCH, INDEX_RECALL),
         config=index_config(build=False, retrain=False),
         description=f"Landed files of {settings.dataset} into features, embeddings and the index that serves.",
-        tags=_tags(settings),
+        tags=_tags(settings) | job_tags(keys.SERVING, settings),
     )
 
 
@@ -101,11 +107,11 @@ def retrain_quantizer(settings: Settings) -> AssetJob:
         selection=dg.AssetSelection.assets(dg.AssetKey(keys.ITEM_INDEX)) | dg.AssetSelection.checks(STATE_EQUALS_BATCH),
         config=index_config(build=False, retrain=True),
         description=f"The quantizer of {settings.dataset}'s index trained anew; the live state checked as a whole.",
-        tags=_tags(settings),
+        tags=_tags(settings) | job_tags(keys.SERVING, settings),
     )
 
 
-def refresh_data(settings: Settings) -> AssetJob:
+def refresh_data(settings: Settings, executor: dg.ExecutorDefinition | None = None) -> AssetJob:
     """The job of the night: raw data to tables, checks, drift report and pages; nothing is trained."""
     raw = (keys.RAW_INTERACTIONS, keys.RAW_ITEMS, keys.RAW_USERS)
     return dg.define_asset_job(
@@ -113,6 +119,7 @@ def refresh_data(settings: Settings) -> AssetJob:
         selection=selection((*raw, *DATA_PATH, *PAGES)) | dg.AssetSelection.groups(*DATA_STAGES),
         description=f"The source of {settings.dataset} read anew, to checked tables, drift report and pages.",
         tags=_tags(settings, heavy=True),
+        executor_def=executor,
     )
 
 
@@ -122,7 +129,7 @@ def drift_report(settings: Settings) -> AssetJob:
         DRIFT_REPORT,
         selection=selection((keys.ENGAGEMENT_DRIFT, *PAGES)),
         description=f"Drift of {settings.dataset}'s test windows, Evidently's workspace and the pages, made anew.",
-        tags=_tags(settings, heavy=True),
+        tags=_tags(settings, heavy=True) | job_tags(keys.MONITORING, settings),
     )
 
 
@@ -132,11 +139,11 @@ def retrain(settings: Settings) -> AssetJob:
         RETRAIN,
         selection=selection(keys.RETRAINING),
         description=f"A challenger of {settings.dataset}'s champion, their contest, and promotion of a winner.",
-        tags=_tags(settings, heavy=True),
+        tags=_tags(settings, heavy=True) | job_tags(keys.CHAMPION, settings),
     )
 
 
-def _tags(settings: Settings, *, heavy: bool = False) -> dict[str, str]:
+def _tags(settings: Settings, *, heavy: bool = False) -> dict[str, Any]:
     return {"thaw/dataset": settings.dataset, **({WEIGHT_TAG: HEAVY} if heavy else {})}
 
 

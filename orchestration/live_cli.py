@@ -44,6 +44,7 @@ def land(
     from assets.ingestion.landing.errors import LandingError
     from assets.ingestion.landing.land import land as land_files
     from assets.ingestion.landing.places import Kind
+    from assets.ingestion.limits import within
     from assets.ingestion.validate import reason_counts
 
     settings, console = settings_of(dataset), _console()
@@ -51,7 +52,8 @@ def land(
     share = freshness.max_quarantine_share if skip_bad_rows else 0.0
     kind = Kind.ITEMS if items else Kind.ENGAGEMENTS
     try:
-        landing = land_files(settings.storage, files, freshness.partition, wall_clock(), kind, share)
+        with within(settings.limits):
+            landing = land_files(settings.storage, files, freshness.partition, wall_clock(), kind, share)
     except LandingError as error:
         console.print(str(error), style="red", markup=False, soft_wrap=True)
         allowed = f"; --skip-bad-rows leaves out up to {freshness.max_quarantine_share:.0%} of the rows of a file"
@@ -202,6 +204,7 @@ def serve(
     import torch
     import uvicorn
 
+    from assets.serving.retrieval.clients import server_options
     from assets.serving.retrieval.retriever import Retriever
     from assets.serving.retrieval.served import ServedLog, served_path
     from assets.serving.retrieval.service import create_app
@@ -216,7 +219,7 @@ def serve(
     log = ServedLog(served_path(storage, f"port-{port}"))
     service = create_app(lambda: Retriever.open(storage, settings), config, log, token)
     typer.echo(f"Thaw retrieval for {settings.dataset} at http://{host}:{port}, described at /docs (Ctrl-C stops it)")
-    uvicorn.run(service, host=host, port=port, log_level="warning", access_log=False, timeout_graceful_shutdown=10)
+    uvicorn.run(service, host=host, port=port, **server_options(config))
 
 
 def _remove(settings: Settings, what: str, act: Callable[[Settings], Any]) -> None:
@@ -240,8 +243,11 @@ def _asking(settings: Settings, console: Console) -> Iterator["Retriever"]:
     from assets.serving.live.generation import GenerationError, NoIndexError
     from assets.serving.retrieval.live_index import LiveIndexError
     from assets.serving.retrieval.retriever import Retriever, UnknownItemError
+    from assets.serving.store.interface import StoreFaultError
+    from assets.training.checkpoints import CheckpointError
 
-    problems = (NoIndexError, GenerationError, LiveIndexError, UnknownItemError, ValueError)
+    damaged = (CheckpointError, StoreFaultError)
+    problems = (NoIndexError, GenerationError, LiveIndexError, UnknownItemError, ValueError, *damaged)
     with _told(console, *problems), Retriever.open(settings.storage, settings) as retriever:
         yield retriever
 

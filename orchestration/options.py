@@ -6,13 +6,17 @@ from typing import Annotated
 import typer
 
 from assets.config import ConfigError, Settings, load_settings
+from assets.config.data_format import DataFormatError, require_format
 
 Dataset = Annotated[str | None, typer.Option(help="registered dataset; default: THAW_DATASET or 'simulated'")]
 Models = Annotated[str | None, typer.Option(help="comma-separated roster; default: THAW_MODELS or the default roster")]
 
 
 def settings_of(dataset: str | None, models: str | None = None) -> Settings:
-    """Settings from the environment and the options; also exported, for the processes that Dagster starts."""
+    """Settings from the environment and the options; also exported, for the processes that Dagster starts.
+
+    The data root is brought up to date, or the command ends here, before it writes.
+    """
     if dataset:
         os.environ["THAW_DATASET"] = dataset
     if models:
@@ -22,6 +26,11 @@ def settings_of(dataset: str | None, models: str | None = None) -> Settings:
         _check_names(settings)
     except (ConfigError, ValueError) as error:
         raise typer.BadParameter(str(error)) from error
+    try:
+        require_format(settings.storage)
+    except DataFormatError as error:
+        typer.secho(str(error), fg="red", err=True)
+        raise typer.Exit(1) from error
     return settings
 
 

@@ -17,6 +17,7 @@ from assets.config import Settings
 from orchestration.definitions import build_definitions
 from orchestration.home import open_instance
 from orchestration.jobs import REFRESH_ALL, out_of_reach
+from orchestration.mirror import following
 from orchestration.progress import print_plan, step_lines
 from orchestration.slots import free_dead_slots, process_tags
 from orchestration.unchanged import Plan, forget, plan, record
@@ -71,7 +72,9 @@ def run_assets(
     job = definitions.resolve_implicit_global_asset_job_def()
     chosen_keys = list(map(dg.AssetKey, chosen))
     with _instance(settings, console) as instance:
-        return _execute(Work(definitions, instance, settings), job, chosen_keys, partitions, config or {})
+        work = Work(definitions, instance, settings)
+        with _mirrored(work, console):
+            return _execute(work, job, chosen_keys, partitions, config or {})
 
 
 def run_graph(
@@ -98,11 +101,12 @@ def run_graph(
     if selection is not None:
         job = definitions.resolve_implicit_global_asset_job_def()
         chosen = _within_reach(resolve(selection, definitions), settings)
-        with _instance(settings, console) as instance:
+        with _instance(settings, console) as instance, _mirrored(Work(definitions, instance, settings), console):
             return _execute(Work(definitions, instance, settings), job, chosen, partitions, {})
     with _instance(settings, console) as instance:
         work = Work(definitions, instance, settings)
-        return _run_changed(work, partitions, console, force)
+        with _mirrored(work, console):
+            return _run_changed(work, partitions, console, force)
 
 
 @dataclass(frozen=True)
@@ -112,6 +116,20 @@ class Work:
     definitions: dg.Definitions
     instance: dg.DagsterInstance
     settings: Settings
+
+
+@contextmanager
+def _mirrored(work: Work, console: Console) -> Iterator[None]:
+    """What other machines made is fetched before the block, what was made in it sent after it; both are printed."""
+    if work.settings.objects.url is None:
+        yield
+        return
+    with following(work.settings, work.instance, units_of(work.definitions)) as (fetched, sent):
+        if fetched:
+            console.print(f"fetched from {work.settings.objects.url}: {', '.join(fetched)}")
+        yield
+    if sent:
+        console.print(f"sent to {work.settings.objects.url}: {', '.join(sent)}")
 
 
 def _run_changed(work: Work, partitions: Sequence[str], console: Console, force: bool) -> Outcome:

@@ -15,6 +15,7 @@ from assets.config import Settings
 from assets.ingestion.landing.claims import claim, claimed
 from assets.ingestion.landing.planning import MAX_PAUSE_SECONDS, Cursor, RunState, plan
 from assets.ingestion.landing.ranges import Range, one_range
+from assets.ingestion.limits import within
 from assets.instants import wall_clock
 from assets.partitions import LANDED
 from assets.serving.live.generation import current, require_current
@@ -59,7 +60,8 @@ def look(context: dg.SensorEvaluationContext, settings: Settings, now: int) -> d
     """One tick at ``now`` (wall clock, microseconds)."""
     storage = settings.storage
     free_dead_slots(context.instance)
-    claims = claim(storage, settings.freshness, now, CLAIM_SECONDS)
+    with within(settings.limits):
+        claims = claim(storage, settings.freshness, now, CLAIM_SECONDS)
     for reason in claims.quarantined.values():
         context.log.warning(f"quarantined {reason}")
     for name, reason in claims.failed.items():

@@ -20,7 +20,7 @@ from assets.monitoring.tables import drift_path, verdicts_path
 from assets.quality.results import EXPORTED, LEAKAGE, RAW, page_path, result_path
 from assets.training.registry import MODELS
 from assets.training.seeds import seeds_of
-from assets.transforms.stamp import stamp_path
+from assets.transforms.engines import ENGINES
 
 FLOOR: Final = "decayed_popularity"
 """Ranks for users without history, so its hyper-parameters count for every model's ranks."""
@@ -31,19 +31,25 @@ WORKSPACE: Final = "evidently"
 Places = Callable[[Settings], list[Path]]
 Dump = dict[str, Any]
 
-NOWHERE: Final = ("home", "service", "notifier", "dashboard", "studies", "sampled")
+NOWHERE: Final = (
+    *("home", "service", "notifier", "dashboard", "studies", "sampled", "bulk"),
+    *("state", "steps", "objects"),
+)
 """Settings of what no step of ``thaw run`` is."""
 
 LIVE_ONLY: Final = ("quality", "retraining")
 """Settings of what follows landed engagements."""
 
-SOURCE: Final = ("data_dir", "datasets")
+SOURCE: Final = ("data_dir", "datasets", "limits")
 """Settings that ingestion alone reads: what they lead to is in the raw tables."""
 
 TO_RANKS: Final = ("evaluation.ks", "evaluation.bootstrap_samples", "evaluation.min_cases")
 """Settings of what is computed from ranks."""
 
-AFTER_TABLES: Final = ("models", "evaluation", "training", "index", "drift", *LIVE_ONLY)
+BEFORE_TABLES: Final = (*SOURCE, "transforms")
+"""And of what the tables are made with: they are the same under each engine."""
+
+AFTER_TABLES: Final = ("models", "evaluation", "training", "index", "store", "drift", *LIVE_ONLY)
 
 
 @dataclass(frozen=True)
@@ -139,7 +145,7 @@ def _train(model: str) -> Station:
     return Station(
         writes=lambda settings: [settings.storage.checkpoint(model, seed) for seed in seeds_of(model, settings)],
         without_effect=(
-            *("models", "index", "freshness", "drift", *LIVE_ONLY, *SOURCE, *TO_RANKS),
+            *("models", "index", "store", "freshness", "drift", *LIVE_ONLY, *BEFORE_TABLES, *TO_RANKS),
             *("evaluation.protocols", "evaluation.max_cases"),
         ),
         models=(model,),
@@ -157,7 +163,7 @@ def _rank(model: str) -> Station:
     return Station(
         writes=lambda settings: [files.ranks_path(settings.storage, model)],
         through={"evaluation.ks": _list_length},
-        without_effect=("models", "index", "freshness", "drift", *LIVE_ONLY, *SOURCE, *TO_RANKS),
+        without_effect=("models", "index", "store", "freshness", "drift", *LIVE_ONLY, *BEFORE_TABLES, *TO_RANKS),
         models=(model, FLOOR),
     )
 
@@ -165,18 +171,27 @@ def _rank(model: str) -> Station:
 def _judge(*paths: Callable[[Any], Path]) -> Station:
     return Station(
         writes=lambda settings: [path(settings.storage) for path in paths],
-        without_effect=("index", "freshness", "drift", *LIVE_ONLY, *SOURCE),
+        without_effect=("index", "store", "freshness", "drift", *LIVE_ONLY, *BEFORE_TABLES),
     )
+
+
+def _built(settings: Settings) -> list[Path]:
+    """The warehouse of the configured engine, and the record beside it."""
+    engine = ENGINES[settings.transforms.engine]
+    return [engine.place(settings.storage), engine.stamp_path(settings.storage)]
 
 
 RAW_STATION: Final = Station(
     writes=lambda s: [s.storage.raw, *(result_path(s.storage, name) for name in RAW)],
     reads=_source,
     unsettled=_has_rows_of_the_future,
-    without_effect=AFTER_TABLES,  # engagement is read by a check that shares its code with those of the raw tables
+    without_effect=(
+        *AFTER_TABLES,
+        "transforms",
+    ),  # engagement is read by a check that shares its code with those of the raw tables
 )
 BUILD: Final = Station(
-    writes=lambda s: [s.storage.warehouse, stamp_path(s.storage)],
+    writes=_built,
     without_effect=(*AFTER_TABLES, "freshness", *SOURCE),
     sources=tuple(f"transforms/{name}" for name in ("models", "macros", "tests", "dbt_project.yml", "profiles.yml")),
 )
@@ -195,7 +210,7 @@ STATIONS: Final[Mapping[str, Station]] = {
             Station(
                 writes=lambda s: [page_path(s.storage)],
                 reads=lambda s: [s.storage.quality / "results"],
-                without_effect=(*AFTER_TABLES, "freshness", *SOURCE),
+                without_effect=(*AFTER_TABLES, "freshness", *BEFORE_TABLES),
             ),
         ),
         *((keys.checkpoint(model), _train(model)) for model in MODELS),
@@ -209,7 +224,7 @@ STATIONS: Final[Mapping[str, Station]] = {
         (keys.COMPARISONS, _judge(files.comparisons_path, files.comparisons_text_path)),
         (
             keys.ITEM_INDEX,
-            Station(writes=_serving, without_effect=("drift", *LIVE_ONLY, *SOURCE, *TO_RANKS), daily=True),
+            Station(writes=_serving, without_effect=("drift", *LIVE_ONLY, *BEFORE_TABLES, *TO_RANKS), daily=True),
         ),
         (
             keys.ENGAGEMENT_DRIFT,
@@ -217,7 +232,7 @@ STATIONS: Final[Mapping[str, Station]] = {
                 writes=lambda s: [summary_path(s.storage), *summary_path(s.storage).parent.glob("window-*.html")],
                 unsettled=_lacks_drift_tables,
                 without_effect=(
-                    *("models", "evaluation", "index", "freshness", *LIVE_ONLY, *SOURCE),
+                    *("models", "evaluation", "index", "store", "freshness", *LIVE_ONLY, *BEFORE_TABLES),
                     *("training.hyper_parameters", "training.max_epochs", "training.seeds", "training.device"),
                 ),
             ),

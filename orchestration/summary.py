@@ -13,6 +13,7 @@ from assets.monitoring.places import front_path
 from assets.quality.results import page_path
 from assets.storage import Storage
 from orchestration.home import open_instance
+from orchestration.remedies import remedy
 from orchestration.runner import Outcome
 
 
@@ -33,6 +34,8 @@ def print_failure(settings: Settings, outcome: Outcome, console: Console) -> Non
     for step, message in outcome.failed_steps.items():
         console.print(f"[red]{step}[/]", soft_wrap=True)
         console.print(message, markup=False, soft_wrap=True)
+        if way := remedy(message, settings):
+            console.print(f"[bold]What to do[/] {way}", soft_wrap=True)
     for check in outcome.failed_checks:
         console.print(f"[red]check failed[/] {check}", soft_wrap=True)
     console.print(f"Run {outcome.run_id} failed. Details: thaw ui --dataset {settings.dataset}", soft_wrap=True)

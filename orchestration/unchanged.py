@@ -249,7 +249,7 @@ class _Marks:
         found: Files = {}
         for place in places:
             if place not in self._known:
-                self._known[place] = {os.path.relpath(path, self._base): _mark(path) for path in _files(place)}
+                self._known[place] = {os.path.relpath(path, self._base): mark_of(path) for path in _files(place)}
             found |= self._known[place]
         return found
 
@@ -267,6 +267,7 @@ def _latest(files: Files) -> float:
     return max((max(mark[1:]) / 1e9 for mark in files.values()), default=0.0)
 
 
-def _mark(path: Path) -> Mark:
+def mark_of(path: Path) -> Mark:
+    """A file's mark."""
     found = path.stat()
     return found.st_size, found.st_mtime_ns, found.st_ctime_ns

@@ -51,10 +51,10 @@ def write_tables(
     storage = Storage(root / "data", dataset)
     frame = interactions.sort_values(["timestamp", "source_row"], ignore_index=True)
     bounds = split_bounds(frame, pd.Timestamp(cutoff), pd.Timestamp(validation_start), windows)
-    labels = [_label(bounds, instant) for instant in frame["timestamp"]]
+    place = _places(bounds, frame["timestamp"])
     frame["source_timestamp"] = frame["timestamp"]
-    frame["split"] = [label[0] for label in labels]
-    frame["window"] = pd.array([label[1] for label in labels], dtype="Int32")
+    frame["split"] = bounds["split"].to_numpy()[place]
+    frame["window"] = bounds["window"].array[place]
     items = _items(frame, tail_max_count)
     users = _users(frame)
     for table, features in ((items, item_features), (users, user_features)):
@@ -112,11 +112,12 @@ def split_bounds(
     return bounds
 
 
-def _label(bounds: pd.DataFrame, instant: pd.Timestamp) -> tuple[str, int | None]:
-    for row in bounds.itertuples():
-        if row.starts_at <= instant < row.ends_at:
-            return row.split, None if pd.isna(row.window) else int(row.window)
-    raise AssertionError(f"{instant} lies in no split")
+def _places(bounds: pd.DataFrame, instants: pd.Series) -> np.ndarray:
+    """Row of ``bounds`` of each instant."""
+    place = np.searchsorted(bounds["starts_at"].to_numpy(), instants.to_numpy(), side="right") - 1
+    late = place < 0, instants.to_numpy() >= bounds["ends_at"].to_numpy()[place]
+    assert not np.logical_or(*late).any(), "an instant lies in no split"
+    return place
 
 
 def _items(frame: pd.DataFrame, tail_max_count: int) -> pd.DataFrame:
@@ -139,24 +140,26 @@ def _users(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _test_cases(frame: pd.DataFrame, items: pd.DataFrame) -> pd.DataFrame:
-    slices, available = items.set_index("item_id")["slice"], items.set_index("item_id")["available_at"]
-    rows = []
-    for case in frame[frame["split"] == Split.TEST].itertuples():
-        earlier = frame[frame["timestamp"] < case.timestamp]
-        refresh_at = case.timestamp.floor("D")
-        rows.append(
-            {
-                "user_id": case.user_id,
-                "item_id": case.item_id,
-                "timestamp": case.timestamp,
-                "source_row": case.source_row,
-                "window": int(case.window),
-                "slice": slices[case.item_id],
-                "refresh_at": refresh_at,
-                "on_catalog": bool(available[case.item_id] <= refresh_at),
-                "engagements_seen": int((earlier["item_id"] == case.item_id).sum()),
-                "is_repeat": bool(((earlier["user_id"] == case.user_id) & (earlier["item_id"] == case.item_id)).any()),
-                "user_in_train": bool(((frame["user_id"] == case.user_id) & (frame["split"] != Split.TEST)).any()),
-            }
-        )
-    return pd.DataFrame(rows)
+    cases = frame[frame["split"] == Split.TEST]
+    of_item = items.set_index("item_id").loc[cases["item_id"]]
+    times = {item: group.to_numpy() for item, group in frame.groupby("item_id")["timestamp"]}
+    first_of_pair = frame.groupby(["user_id", "item_id"])["timestamp"].min()
+    in_train = set(frame.loc[frame["split"] != Split.TEST, "user_id"])
+    asked = list(zip(cases["item_id"], cases["timestamp"].to_numpy(), strict=True))
+    pairs = pd.MultiIndex.from_frame(cases[["user_id", "item_id"]])
+    refresh_at = cases["timestamp"].dt.floor("D").to_numpy()
+    return pd.DataFrame(
+        {
+            "user_id": cases["user_id"].to_numpy(),
+            "item_id": cases["item_id"].to_numpy(),
+            "timestamp": cases["timestamp"].to_numpy(),
+            "source_row": cases["source_row"].to_numpy(),
+            "window": cases["window"].to_numpy(np.int64),
+            "slice": of_item["slice"].to_numpy(),
+            "refresh_at": refresh_at,
+            "on_catalog": of_item["available_at"].to_numpy() <= refresh_at,
+            "engagements_seen": [int(np.searchsorted(times[item], instant)) for item, instant in asked],
+            "is_repeat": first_of_pair.loc[pairs].to_numpy() < cases["timestamp"].to_numpy(),
+            "user_in_train": [user in in_train for user in cases["user_id"]],
+        }
+    )

@@ -13,6 +13,8 @@ from typing import Literal
 import requests
 from tqdm import tqdm
 
+from assets.ingestion.limits import limits
+
 CHUNK_BYTES = 1 << 16
 CONNECT_AND_READ_SECONDS = (10, 60)
 ATTEMPTS = 4
@@ -47,7 +49,8 @@ def download(url: str, target: Path, checksum: Checksum | None, pause_seconds: f
 
     Raises:
         DownloadError: when the address cannot be reached, answers with an error, breaks off ``ATTEMPTS`` times, or
-            gives content of another checksum (also when fetched afresh).
+            gives content of another checksum (also when fetched afresh) or more than ``limits.download_bytes``; also
+            when an ``https`` address leads to one that is not.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f"{target.name}.part")
@@ -94,6 +97,8 @@ def _fetch_once(url: str, part: Path) -> None:
         if response.status_code >= requests.codes.internal_server_error:
             raise _TransferError(f"HTTP status {response.status_code}")
         response.raise_for_status()
+        if url.startswith("https://") and not response.url.startswith("https://"):
+            raise DownloadError(f"{url}: leads to {response.url}, which anybody on the way could answer for")
         continues = response.status_code == requests.codes.partial_content and _starts_at(response) == have
         if response.status_code == requests.codes.partial_content and not continues:
             raise DownloadError(f"{url}: the server answered with another range than asked for")
@@ -104,6 +109,7 @@ def _write(response: requests.Response, part: Path, have: int) -> None:
     """Append the body to the first ``have`` bytes of ``part``."""
     length = response.headers.get("Content-Length")
     total = have + int(length) if length else None
+    _refuse_large(response.url, part, total or have)
     with (
         part.open("ab" if have else "wb") as handle,
         tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=part.stem) as bar,
@@ -111,11 +117,19 @@ def _write(response: requests.Response, part: Path, have: int) -> None:
         try:
             for chunk in response.iter_content(CHUNK_BYTES):
                 handle.write(chunk)
+                _refuse_large(response.url, part, handle.tell())
                 bar.update(len(chunk))
         except requests.RequestException as error:
             raise _TransferError(str(error)) from error
     if total is not None and part.stat().st_size != total:
         raise _TransferError(f"{part.stat().st_size} of {total} bytes came")
+
+
+def _refuse_large(url: str, part: Path, size: int) -> None:
+    """Refuse what has, or says it has, too many bytes; what came of it is removed, so that the disk is free again."""
+    if size > (most := limits().download_bytes):
+        part.unlink(missing_ok=True)
+        raise DownloadError(f"{url}: is larger than limits.download_bytes ({most}) allows; nothing was kept")
 
 
 def _starts_at(response: requests.Response) -> int | None:

@@ -11,6 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from assets.transforms.sql import identifiers
+
 SMALL: Final = 1 << 17
 """Rows up to which a grouping alone is as fast."""
 
@@ -38,11 +40,12 @@ def _hashes(keys: pa.Table) -> NDArray[np.uint64]:
     """[N] hashes in the order of the rows: equal rows have equal ones."""
     import duckdb  # noqa: PLC0415 - 0.1 s, which small tables do without
 
-    columns = ", ".join(f'"{name}"' for name in keys.column_names)
     with duckdb.connect(":memory:") as connection:
         connection.execute("SET preserve_insertion_order = true")
         connection.register("keys", keys)
-        hashes: NDArray[np.uint64] = connection.sql(f"SELECT hash({columns}) AS h FROM keys").fetchnumpy()["h"]
+        hashes: NDArray[np.uint64] = connection.sql(
+            f"SELECT hash({identifiers(keys.column_names)}) AS h FROM keys"
+        ).fetchnumpy()["h"]
     return hashes
 
 

@@ -10,12 +10,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from assets.config import Settings
+from assets.config.data_format import claim
 from assets.ingestion.adapter import Adapter
 from assets.ingestion.content import with_text_content
 from assets.ingestion.digest import content_digest
 from assets.ingestion.errors import IngestionError
 from assets.ingestion.landing.merge import with_landed, without_removed
 from assets.ingestion.landing.removed import read_removed
+from assets.ingestion.limits import within
 from assets.ingestion.origins import Located
 from assets.ingestion.raw_files import write_raw_table
 from assets.ingestion.registry import find, options_of
@@ -77,8 +79,9 @@ def ingest(settings: Settings, storage: Storage, now: datetime) -> IngestionRepo
     """
     dataset = find(settings.dataset, settings.data_dir)
     options = options_of(dataset, settings)
-    located = dataset.origin.locate(dataset.name, settings.data_dir, storage.base / "source")
-    raw = with_text_content(dataset.read(located.folder, options, now), options.text)
+    with within(settings.limits):
+        located = dataset.origin.locate(dataset.name, settings.data_dir, storage.base / "source")
+        raw = with_text_content(dataset.read(located.folder, options, now), options.text)
     refuse_bad_files(raw, options.max_quarantine_share)
     raw, landed = with_landed(storage, raw)
     raw, removed = without_removed(raw, read_removed(storage))
@@ -122,6 +125,7 @@ def _of_file(quarantine: pa.Table, file: str) -> pa.Table:
 
 
 def _write(storage: Storage, raw: RawTables, report: IngestionReport) -> None:
+    claim(storage)
     tables = raw.named | {"quarantine": raw.quarantine}
     with ExitStack() as stack:
         # Contexts close in reverse, so the report, opened first, is renamed last.

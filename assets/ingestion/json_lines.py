@@ -1,8 +1,8 @@
 """Reading JSON Lines, gzipped or not, into columns; lines that are no JSON are set aside, as in any other file."""
 
 import ast
-import gzip
 import json
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +13,7 @@ from pyarrow import json as arrow_json
 
 from assets.ingestion.errors import IngestionError
 from assets.ingestion.rows import RAGGED, SourceRows, quarantine_rows
+from assets.ingestion.source_bytes import opened
 
 BLOCK_BYTES: Final = 1 << 26
 LINES_AT_ONCE: Final = 100_000
@@ -30,11 +31,11 @@ def read_json_lines(path: Path, fields: pa.Schema) -> SourceRows:
     """
     options = arrow_json.ParseOptions(explicit_schema=fields, unexpected_field_behavior="ignore")
     try:
-        with _opened(path) as stream:
+        with opened(path) as stream:
             table = arrow_json.read_json(stream, arrow_json.ReadOptions(block_size=BLOCK_BYTES), options)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         return read_object_lines(path, fields, json.loads)
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise IngestionError(f"{path.name}: cannot be read from {path.parent}: {error}") from error
     numbers = pa.array(np.arange(1, table.num_rows + 1))
     empty = quarantine_rows(path.name, pa.array([], pa.int64()), RAGGED, pa.array([], pa.string()))
@@ -89,14 +90,10 @@ def lines_of(path: Path) -> Iterator[str]:
         yield from lines
 
 
-def _opened(path: Path) -> Any:
-    return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
-
-
 def _chunks(path: Path, size: int = LINES_AT_ONCE) -> Iterator[tuple[int, list[str]]]:
     """Parts of the lines, and the number of each part's first one."""
     try:
-        with _opened(path) as stream:
+        with opened(path) as stream:
             lines: list[str] = []
             start = 1
             for line in stream:
@@ -108,14 +105,14 @@ def _chunks(path: Path, size: int = LINES_AT_ONCE) -> Iterator[tuple[int, list[s
                 yield start, lines
     except FileNotFoundError as error:
         raise IngestionError(f"{path.name}: missing from {path.parent}; put it there") from error
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise IngestionError(f"{path.name}: cannot be read from {path.parent}: {error}") from error
 
 
 def _object(text: str, parse: Callable[[str], Any]) -> dict[str, Any] | None:
     try:
         value = parse(text)
-    except ValueError:
+    except (ValueError, RecursionError):  # the latter for what is nested too deeply to be read
         return None
     return value if isinstance(value, dict) else None
 

@@ -5,10 +5,10 @@ from typing import Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from assets.ingestion.content import is_dense
 from assets.ingestion.errors import IngestionError
+from assets.ingestion.parquet_limits import opened_parquet
 from assets.ingestion.rows import SourceRows, refuse_repeated_names
 from assets.ingestion.tables import QUARANTINE_SCHEMA
 
@@ -19,10 +19,12 @@ def read_parquet_rows(path: Path, separator: str) -> SourceRows:
     """Rows of a Parquet file.
 
     Raises:
-        IngestionError: when it is not readable, has a column twice or one of a type that no column can have.
+        IngestionError: when it is not readable, larger than the limits allow, has a column twice or one of a type that
+            no column can have.
     """
     try:
-        table = pq.read_table(path, partitioning=None)
+        with opened_parquet(path) as file:
+            table = file.read()
     except (pa.ArrowException, OSError) as error:
         raise _unreadable(path, error) from error
     refuse_repeated_names(path.name, table.column_names)
@@ -36,7 +38,7 @@ def read_parquet_blocks(path: Path, separator: str) -> list[SourceRows]:
         IngestionError: as :func:`read_parquet_rows`.
     """
     try:
-        with pq.ParquetFile(path) as file:
+        with opened_parquet(path) as file:
             refuse_repeated_names(path.name, file.schema_arrow.names)
             tables = [pa.Table.from_batches([batch]) for batch in file.iter_batches(BLOCK_ROWS)]
             tables = tables or [file.schema_arrow.empty_table()]
@@ -61,7 +63,13 @@ def _rows(file: str, table: pa.Table, separator: str, before: int) -> SourceRows
 
 
 def _plain(file: str, name: str, values: pa.Array) -> pa.Array:
-    """Dictionary-encoded and large types as plain ones; types that no column can have are refused."""
+    """Dictionary-encoded and large types as plain ones; types that no column can have are refused, and broken text."""
+    try:
+        values.validate(full=True)  # Parquet does not check that its texts are UTF-8, nor does Arrow as it reads them
+    except pa.ArrowInvalid as error:
+        raise IngestionError(
+            f"{file}: column {name} is damaged ({error}); write the file again, text as UTF-8"
+        ) from error
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
     kind = values.type

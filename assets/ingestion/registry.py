@@ -19,6 +19,7 @@ from assets.ingestion.datasets import (
     movietweetings_100k,
     simulated,
 )
+from assets.storage import DATASET_NAME
 
 _REGISTERED: tuple[Adapter[Any], ...] = (
     simulated.DATASET,
@@ -45,7 +46,7 @@ def find(name: str, data_dir: Path | None = None) -> Adapter[Any]:
         return mapped.dataset(name, data_dir)
     if name in DATASETS:
         return DATASETS[name]
-    if name.startswith(amazon.PREFIX) and name.removeprefix(amazon.PREFIX):
+    if name.startswith(amazon.PREFIX) and name.removeprefix(amazon.PREFIX) and DATASET_NAME.fullmatch(name):
         return amazon.dataset(name)
     own = "".join(f", {one}" for one in mapped.mapped_names(data_dir) if one not in DATASETS)
     raise ConfigError(

@@ -4,7 +4,9 @@ Nothing is parsed row by row: line starts are found in the bytes, and Arrow spli
 """
 
 import io
+from codecs import BOM_UTF8
 from collections.abc import Sequence
+from csv import Error as CsvError
 from csv import reader as csv_reader
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,7 @@ import pyarrow.compute as pc
 from pyarrow import csv
 
 from assets.ingestion.errors import IngestionError
+from assets.ingestion.limits import limits, too_much
 from assets.ingestion.source_text import read_text
 from assets.ingestion.tables import QUARANTINE_SCHEMA
 
@@ -151,6 +154,8 @@ def parse_csv(
         ignore_empty_lines=False,
         invalid_row_handler=set_aside,
     )
+    if bytes(data[: len(BOM_UTF8)]) == BOM_UTF8:  # part of a field of a later block; Arrow takes one away
+        data = BOM_UTF8 + data
     # Arrow's own threads would lose the numbers of ragged rows, and are no faster where a field may hold a line break.
     read = csv.ReadOptions(use_threads=False, block_size=1 << 26, column_names=None if has_header else list(header))
     convert = csv.ConvertOptions(column_types=dict.fromkeys(header, pa.string()), strings_can_be_null=False)
@@ -178,16 +183,25 @@ def csv_header(file: str, data: bytes, delimiter: str, escape: str | None = None
     """Names in the first record.
 
     Raises:
-        IngestionError: for a name given twice.
+        IngestionError: for a name given twice, more names than the limits allow, or what is no CSV header.
     """
     text = io.TextIOWrapper(io.BytesIO(data), encoding="utf-8", newline="")
-    names = next(csv_reader(text, delimiter=delimiter, escapechar=escape))
+    try:
+        names = next(csv_reader(text, delimiter=delimiter, escapechar=escape))
+    except CsvError as error:  # a field without an end, mostly
+        raise IngestionError(f"{file}, line 1: is no CSV header ({error}); correct its quotes") from error
     refuse_repeated_names(file, names)
     return names
 
 
 def refuse_repeated_names(file: str, names: Sequence[str]) -> None:
-    """Column names must differ by more than upper and lower case, which SQL does not tell apart."""
+    """Column names must differ by more than upper and lower case, which SQL does not tell apart.
+
+    Raises:
+        IngestionError: naming those that do not; also for more columns than the limits allow.
+    """
+    if len(names) > (most := limits().columns):
+        raise too_much(file, f"{len(names)} columns", most, "limits.columns")
     folded = [name.casefold() for name in names]
     if repeated := sorted({name for name in names if folded.count(name.casefold()) > 1}):
         raise IngestionError(f"{file}: column names {', '.join(repeated)} are the same to SQL; rename all but one")

@@ -1,11 +1,11 @@
 """The text of a source file as UTF-8 bytes, whatever its encoding; a file called ``*.gz`` is unpacked first."""
 
 import codecs
-import gzip
 import zlib
 from pathlib import Path
 
 from assets.ingestion.errors import IngestionError
+from assets.ingestion.source_bytes import read_bytes
 
 BLANK_BYTES = 4096
 VALIDATED_BYTES = 1 << 24
@@ -15,7 +15,8 @@ def read_text(path: Path, encoding: str) -> bytes:
     """The file as UTF-8 bytes, without byte order mark and trailing blank lines.
 
     Raises:
-        IngestionError: when the file is missing, unreadable, empty, or not in ``encoding``, naming the line.
+        IngestionError: when the file is missing, unreadable, empty, larger than the limits allow, or not in
+            ``encoding``, naming the line.
     """
     data = _read_bytes(path)
     if b"\x00" in data[:4096]:
@@ -38,12 +39,17 @@ def read_text(path: Path, encoding: str) -> bytes:
 
 
 def _as_utf8(data: bytes, encoding: str) -> bytes:
-    """``data`` as UTF-8 without byte order mark; what is UTF-8 already is validated and not copied."""
+    """``data`` as UTF-8 without byte order marks; what is UTF-8 already is validated and not copied.
+
+    Files put together by tools have more than one, and Arrow takes one away: a name behind two would be another to us.
+    """
     if encoding.lower() not in {"utf-8", "utf8"}:
-        return data.decode(encoding).encode("utf-8")
-    if not data.isascii():
+        data = data.decode(encoding).encode("utf-8")
+    elif not data.isascii():
         _validate_utf8(data)
-    return data.removeprefix(codecs.BOM_UTF8)
+    while data.startswith(codecs.BOM_UTF8):
+        data = data.removeprefix(codecs.BOM_UTF8)
+    return data
 
 
 def _validate_utf8(data: bytes) -> None:
@@ -58,8 +64,7 @@ def _validate_utf8(data: bytes) -> None:
 
 def _read_bytes(path: Path) -> bytes:
     try:
-        data = path.read_bytes()
-        return gzip.decompress(data) if path.suffix == ".gz" else data
+        return read_bytes(path)
     except FileNotFoundError as error:
         raise IngestionError(f"{path.name}: missing from {path.parent}; put it there") from error
     except OSError as error:

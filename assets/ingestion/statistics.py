@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from assets.ingestion.errors import IngestionError
+from assets.transforms.sql import identifier, quoted
 
 WARM_UP_DAYS: Final = 30
 """The log's first days, in which every item looks new: ages are of engagements after them."""
@@ -76,8 +77,7 @@ Fact = tuple[str, float, str]
 
 
 def _view(name: str, path: str | Path) -> str:
-    escaped = str(path).replace("'", "''")
-    return f"create view {name} as select * from read_parquet('{escaped}', hive_partitioning = false)"
+    return f"create view {identifier(name)} as select * from read_parquet({quoted(path)}, hive_partitioning = false)"
 
 
 def _sections(connection: duckdb.DuckDBPyConnection) -> Iterator[tuple[str, list[Fact]]]:

@@ -175,9 +175,12 @@ def is_blank(values: pa.Array) -> NDArray[np.bool_]:
 
 
 def _as_text(values: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
-    if pa.types.is_list(values.type):
-        return pc.binary_join(values.cast(pa.list_(pa.string())), "|")
-    return values.cast(pa.string())
+    if not pa.types.is_list(values.type):
+        return values.cast(pa.string())
+    if pa.types.is_list(values.type.value_type):  # a list of lists is one of their texts
+        lists = _flat(values)
+        values = pa.ListArray.from_arrays(lists.offsets, _as_text(lists.values), mask=lists.is_null())
+    return pc.binary_join(values.cast(pa.list_(pa.string())), "|")
 
 
 def _flat(values: pa.Array | pa.ChunkedArray) -> pa.Array:

@@ -16,13 +16,19 @@ TITLE = "Great Expectations: {} has the shape, values, references and volume tha
 
 def validate_table(name: str, storage: Storage, settings: Settings) -> TableResult:
     """Validate one table with its suite."""
+    from assets.quality.large import is_large, validate_large
     from assets.quality.suites import SUITES, Limits
     from assets.quality.validation import validate_frame
 
     limits = Limits.of(settings.split, now=pd.Timestamp.now("UTC").tz_localize(None))
     written_at = results.written_at(storage, name)
     suite = SUITES[name]
-    return validate_frame(name, suite.frame(storage), suite.expectations(limits), written_at)
+    expectations = suite.expectations(limits)
+    if suite.large and is_large(results.table_path(storage, name)):
+        result = validate_large(name, suite.large, storage, expectations, written_at)
+        if result is not None:
+            return result
+    return validate_frame(name, suite.frame(storage), expectations, written_at)
 
 
 def validate_leakage(name: str, storage: Storage, settings: Settings) -> TableResult:

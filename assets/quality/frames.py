@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from assets.quality.lists import list_lengths, lists_of
 from assets.schema import ITEM_BASE_COLUMNS, ITEM_COLUMNS, USER_BASE_COLUMNS, USER_COLUMNS, Columns, Split
 from assets.storage import Storage, read_compact
+from assets.stream import follows
 
 USER_KNOWN, ITEM_KNOWN = "user_known", "item_known"
 IN_ORDER = "in_order"
@@ -35,9 +36,7 @@ def raw_interactions(storage: Storage) -> pd.DataFrame:
 
 def interactions(storage: Storage) -> pd.DataFrame:
     frame = _with_references(storage, _table(storage, "interactions"))
-    times, rows = frame[Columns.TIMESTAMP], frame[Columns.SOURCE_ROW]
-    before, later = times.shift(), rows > rows.shift()
-    return frame.assign(**{IN_ORDER: before.isna() | (times > before) | ((times == before) & later)})
+    return frame.assign(**{IN_ORDER: follows(frame)})
 
 
 def split_bounds(storage: Storage) -> pd.DataFrame:

@@ -4,11 +4,16 @@ They recompute what they check from the engagements alone, so that they share no
 """
 
 import math
+from functools import reduce
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from assets.quality.lists import list_lengths, lists_of
+from assets.quality.matching import are_latest, inside_bounds
+from assets.quality.ordering import Int, are_in, numbers, pairs, repeated, strictly_earlier
 from assets.quality.split_tables import SplitTables
 from assets.schema import Columns, ItemSlice, Split
 
@@ -31,7 +36,8 @@ def test_rows_outside_window(tables: SplitTables) -> pd.DataFrame:
 def _outside_bounds(tables: SplitTables, chosen: pd.Series) -> pd.DataFrame:
     """Chosen engagements outside the half-open interval of their own split and window, or without one."""
     bounds = tables.split_bounds[[Columns.SPLIT, Columns.WINDOW, Columns.STARTS_AT, Columns.ENDS_AT]]
-    rows = tables.interactions[chosen].merge(bounds, on=[Columns.SPLIT, Columns.WINDOW], how="left")
+    suspected = chosen.to_numpy(np.bool_) & ~inside_bounds(tables.interactions, bounds)
+    rows = tables.interactions[suspected].merge(bounds, on=[Columns.SPLIT, Columns.WINDOW], how="left")
     inside = (rows[Columns.STARTS_AT] <= rows[Columns.TIMESTAMP]) & (rows[Columns.TIMESTAMP] < rows[Columns.ENDS_AT])
     return rows[~inside]
 
@@ -50,6 +56,8 @@ def bounds_not_contiguous(tables: SplitTables) -> pd.DataFrame:
 def rows_in_two_splits(tables: SplitTables) -> pd.DataFrame:
     """Engagements whose source row is labelled both train (or validation) and test."""
     rows = tables.interactions
+    if not repeated(rows[Columns.SOURCE_ROW]):
+        return rows.head(0)
     is_test = rows[Columns.SPLIT] == Split.TEST
     tested, others = (rows.loc[side, Columns.SOURCE_ROW].drop_duplicates().to_numpy() for side in (is_test, ~is_test))
     both = np.intersect1d(tested, others, assume_unique=True)  # making them so itself takes numpy 14 s of ten million
@@ -81,7 +89,8 @@ def _not_past(histories: pd.DataFrame, owner: str, members: str, member: str, pa
             Columns.TIMESTAMP: times.flatten().to_numpy(zero_copy_only=False).astype("datetime64[us]"),
         }
     )
-    known = past[[owner, member, Columns.TIMESTAMP]].drop_duplicates()
+    entries = entries[~are_latest(entries, lengths, past)]
+    known = past.loc[are_in(past[owner], entries[owner]), [owner, member, Columns.TIMESTAMP]].drop_duplicates()
     matched = entries.merge(known, on=[owner, member, Columns.TIMESTAMP], how="left", indicator="found")
     return matched[matched.pop("found") == "left_only"]
 
@@ -146,40 +155,43 @@ def cases_with_wrong_repeat(tables: SplitTables) -> pd.DataFrame:
 
 
 def cases_with_wrong_user_in_train(tables: SplitTables) -> pd.DataFrame:
-    return _cases_unlike(
-        tables, Columns.USER_IN_TRAIN, tables.interactions[Columns.USER].isin(tables.past[Columns.USER])
-    )
+    in_train = are_in(tables.interactions[Columns.USER], tables.past[Columns.USER])
+    return _cases_unlike(tables, Columns.USER_IN_TRAIN, in_train)
 
 
-def _strictly_earlier(rows: pd.DataFrame, keys: list[str]) -> pd.Series:
-    """For each engagement, those of the same keys at strictly earlier times: equal times share the lowest rank."""
-    return rows.groupby(keys)[Columns.TIMESTAMP].rank(method="min").astype(np.int64) - 1
+def _strictly_earlier(rows: pd.DataFrame, keys: list[str]) -> Int:
+    """[E] for each engagement, those of the same keys at strictly earlier times."""
+    held = reduce(pairs, (numbers(rows[key]) for key in keys))
+    return strictly_earlier(held, rows[Columns.TIMESTAMP].to_numpy("datetime64[us]"))
 
 
-def _cases_unlike(tables: SplitTables, column: str, expected: pd.Series) -> pd.DataFrame:
+def _cases_unlike(tables: SplitTables, column: str, expected: NDArray[Any]) -> pd.DataFrame:
     """Cases whose ``column`` differs from what ``expected`` gives for their engagement, or that have no engagement."""
-    rows, cases = tables.interactions[Columns.SOURCE_ROW], tables.test_cases
-    first = ~rows.duplicated().to_numpy()
-    place = pd.Index(rows[first]).get_indexer(pd.Index(cases[Columns.SOURCE_ROW]))
-    if not first.any():
+    cases, place = tables.test_cases, tables.places_of_cases
+    if not len(expected):
         return cases
-    found = expected.to_numpy()[first][place]
+    found = expected[place]
     wrong = (place < 0) | (cases[column].to_numpy() != found)
     return cases[wrong].assign(expected=pd.Series(found[wrong], cases.index[wrong]).where(place[wrong] >= 0))
 
 
 def cases_with_wrong_slice(tables: SplitTables) -> pd.DataFrame:
-    expected = tables.test_cases[Columns.ITEM].map(tables.items.set_index(Columns.ITEM)[Columns.SLICE])
-    return tables.test_cases.assign(expected=expected)[tables.test_cases[Columns.SLICE] != expected]
+    cases, place = tables.test_cases, tables.places_of_items
+    expected = tables.items[Columns.SLICE].take(place).mask(place < 0).set_axis(cases.index)
+    wrong = (cases[Columns.SLICE] != expected).to_numpy()
+    return cases[wrong].assign(expected=expected[wrong])
 
 
 def cases_with_wrong_refresh(tables: SplitTables) -> pd.DataFrame:
     """Cases not refreshed at the start of their own UTC day: a later refresh would know the event itself."""
-    expected = tables.test_cases[Columns.TIMESTAMP].dt.floor("D")
-    return tables.test_cases.assign(expected=expected)[tables.test_cases[Columns.REFRESH_AT] != expected]
+    cases = tables.test_cases
+    expected = cases[Columns.TIMESTAMP].dt.floor("D")
+    wrong = cases[Columns.REFRESH_AT] != expected
+    return cases[wrong].assign(expected=expected[wrong])
 
 
 def cases_with_wrong_catalog(tables: SplitTables) -> pd.DataFrame:
-    cases = tables.test_cases
-    available = cases[Columns.ITEM].map(tables.items.set_index(Columns.ITEM)[Columns.AVAILABLE_AT])
-    return cases.assign(available_at=available)[cases[Columns.ON_CATALOG] != (available <= cases[Columns.REFRESH_AT])]
+    cases, place = tables.test_cases, tables.places_of_items
+    available = tables.items[Columns.AVAILABLE_AT].take(place).mask(place < 0).set_axis(cases.index)
+    wrong = cases[Columns.ON_CATALOG] != (available <= cases[Columns.REFRESH_AT])
+    return cases[wrong].assign(available_at=available[wrong])

@@ -2,20 +2,22 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from assets.config import EngagementRule, SplitConfig
-from assets.schema import Columns, Split
+from assets.config import HELD_OUT_SHARES, EngagementRule, SplitConfig
+from assets.quality.numbering import Universe, encoded
+from assets.quality.ordering import Int, places
+from assets.schema import Columns, ItemSlice, Split
 from assets.storage import Storage, read_arrow
 
-DRAWN_BY_ID: Final = ("held_out_items", "held_out_users")
+DRAWN_BY_ID: Final = tuple(HELD_OUT_SHARES)
 """Kinds of split that hold out by a digest of ids: their rules read the ids themselves, the others need no text."""
 
 MEMBERS: Final = {
@@ -24,9 +26,9 @@ MEMBERS: Final = {
 }
 """Table of histories -> its owner, its lists of members, and what those are."""
 
-EVERYTHING: Final = EngagementRule()
-
 IDS: Final = (Columns.USER, Columns.ITEM)
+OWN_TABLE: Final = {Columns.USER: "users", Columns.ITEM: "items"}
+LABELS: Final[Mapping[str, type[StrEnum]]] = {Columns.SPLIT: Split, Columns.SLICE: ItemSlice}
 
 READ: Final[dict[str, list[str] | None]] = {
     "interactions": [
@@ -94,6 +96,16 @@ class SplitTables:
         """Engagements strictly before the cutoff, whatever their label says."""
         return self.interactions[self.interactions[Columns.TIMESTAMP] < self.cutoff]
 
+    @cached_property
+    def places_of_cases(self) -> Int:
+        """[C] row of each case's engagement, the first of its source row; -1 for none."""
+        return places(self.test_cases[Columns.SOURCE_ROW], self.interactions[Columns.SOURCE_ROW])
+
+    @cached_property
+    def places_of_items(self) -> Int:
+        """[C] row of each case's item; -1 for none."""
+        return places(self.test_cases[Columns.ITEM], self.items[Columns.ITEM])
+
     def shown(self, rows: pd.DataFrame) -> pd.DataFrame:
         """A few ``rows`` of any table as a person reads them, ids as texts."""
         texts: dict[str, Any] = {name: _texts(rows[name], ids) for name, ids in self.ids.items() if name in rows}
@@ -113,14 +125,20 @@ def read_split_tables(storage: Storage, split: SplitConfig, engagement: Engageme
     Raises:
         FileNotFoundError: naming the table that was not exported.
     """
-    tables = {name: read_arrow(storage.table(name), columns) for name, columns in READ.items()}
+    by_number = split.kind not in DRAWN_BY_ID
+    coded = (*IDS, *LABELS) if by_number else (*LABELS,)
+    tables = {name: read_arrow(storage.table(name), columns, coded) for name, columns in READ.items()}
     ids: dict[str, NDArray[np.object_]] = {}
-    if split.kind not in DRAWN_BY_ID:
+    if by_number:
         tables = {name: _encoded(name, table) for name, table in tables.items()}
         universes = {name: _universe(tables, name) for name in IDS}
         tables = {name: _numbered(name, table, universes) for name, table in tables.items()}
-        ids = {name: universe.to_numpy(zero_copy_only=False) for name, universe in universes.items()}
-    frames = {name: table.to_pandas(types_mapper=_lists_as_they_are) for name, table in tables.items()}
+        ids = {name: one.ids.to_numpy(zero_copy_only=False) for name, one in universes.items()}
+    frames: dict[str, pd.DataFrame] = {}
+    for name in READ:  # one table after the other, each freed column by column as its frame is made
+        frames[name] = tables.pop(name).to_pandas(
+            types_mapper=_lists_as_they_are, split_blocks=True, self_destruct=True
+        )
     return SplitTables(**_with_labels(frames), split=split, engagement=engagement, ids=ids)
 
 
@@ -129,29 +147,31 @@ def _lists_as_they_are(kind: pa.DataType) -> pd.ArrowDtype | None:
 
 
 def _with_labels(frames: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    """Splits as categories that interactions and bounds share: a merge on texts would make an object of each."""
-    labelled = ("interactions", "split_bounds")
-    found = {label for name in labelled for label in frames[name][Columns.SPLIT].dropna().unique()}
-    labels = pd.CategoricalDtype(sorted({*map(str, Split), *found}))
-    for name in labelled:
-        frames[name] = frames[name].astype({Columns.SPLIT: labels})
+    """Labels as categories that tables share: comparing ten million texts takes seconds."""
+    for column, known in LABELS.items():
+        labelled = [name for name, frame in frames.items() if column in frame]
+        found = {label for name in labelled for label in frames[name][column].dropna().unique()}
+        labels = pd.CategoricalDtype(sorted({*map(str, known), *found}))
+        for name in labelled:
+            frames[name] = frames[name].assign(**{column: frames[name][column].astype(labels)})
     return frames
 
 
 def _encoded(name: str, table: pa.Table) -> pa.Table:
-    """The table with ids, also those in lists, as dictionaries: every text is hashed once."""
+    """The table with ids, also those in lists, as dictionaries."""
     for column in IDS:
         if column in table.column_names:
-            table = _replaced(table, column, _dictionary(table[column]))
+            table = _replaced(table, column, encoded(table[column]))
     if name in MEMBERS:
         _, column, _ = MEMBERS[name]
-        lists = table[column].combine_chunks()
-        table = _replaced(table, column, _with_values(lists, _dictionary(pa.chunked_array([_entries(lists)]))))
+        lists = _whole(table[column])
+        texts = encoded(pa.chunked_array([_entries(lists)]))
+        table = _replaced(table, column, _with_values(lists, texts.combine_chunks()))
     return table
 
 
-def _dictionary(values: pa.ChunkedArray) -> pa.DictionaryArray:
-    return values.cast(pa.string()).dictionary_encode().combine_chunks()
+def _whole(column: pa.ChunkedArray) -> pa.Array:
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
 def _entries(lists: pa.ListArray) -> pa.Array:
@@ -164,29 +184,25 @@ def _with_values(lists: pa.ListArray, values: pa.Array) -> pa.ListArray:
     return pa.ListArray.from_arrays(lists.offsets, values, mask=lists.is_null() if lists.null_count else None)
 
 
-def _universe(tables: Mapping[str, pa.Table], name: str) -> pa.Array:
+def _universe(tables: Mapping[str, pa.Table], name: str) -> Universe:
     """Every id of a kind that any table holds, in order; whether it may stand there is for the suites to say."""
-    held = [table[name].combine_chunks() for table in tables.values() if name in table.column_names]
+    held = [table[name] for table in tables.values() if name in table.column_names]
     members = [tables[table][column] for table, (_, column, kind) in MEMBERS.items() if kind == name]
-    held += [_entries(column.combine_chunks()) for column in members]
-    found = pc.unique(pa.chunked_array([one.dictionary for one in held], pa.string()))
-    return found.take(pc.sort_indices(found))
+    held += [pa.chunked_array([_entries(_whole(column))]) for column in members]
+    return Universe(tables[OWN_TABLE[name]][name].cast(pa.string()), held)
 
 
-def _numbered(name: str, table: pa.Table, universes: Mapping[str, pa.Array]) -> pa.Table:
+def _numbered(name: str, table: pa.Table, universes: Mapping[str, Universe]) -> pa.Table:
     """The encoded table with ids replaced by their places in the universes; -1 for a missing one."""
     for column in IDS:
         if column in table.column_names:
-            table = _replaced(table, column, _places(table[column].combine_chunks(), universes[column]))
+            table = _replaced(table, column, universes[column].numbers(table[column]))
     if name in MEMBERS:
         _, column, kind = MEMBERS[name]
-        lists = table[column].combine_chunks()
-        table = _replaced(table, column, _with_values(lists, _places(_entries(lists), universes[kind])))
+        lists = _whole(table[column])
+        places = universes[kind].numbers(pa.chunked_array([_entries(lists)]))
+        table = _replaced(table, column, _with_values(lists, places.combine_chunks()))
     return table
-
-
-def _places(ids: pa.DictionaryArray, universe: pa.Array) -> pa.Array:
-    return pc.fill_null(pc.index_in(ids.dictionary, universe).take(ids.indices), -1)
 
 
 def _replaced(table: pa.Table, column: str, values: pa.Array | pa.ChunkedArray) -> pa.Table:

@@ -13,7 +13,8 @@ from great_expectations import expectations as gxe
 from great_expectations.expectations.expectation import Expectation
 from great_expectations.expectations.row_conditions import Column
 
-from assets.quality import frames
+from assets.quality import frames, large_frames
+from assets.quality.large import Reader
 from assets.quality.vocabulary import (
     WARNING,
     Limits,
@@ -36,10 +37,11 @@ from assets.storage import Storage
 
 @dataclass(frozen=True)
 class Suite:
-    """How to read a table's frame, and what to expect of it."""
+    """How to read a table's frame, what to expect of it, and how to read the table where it is large."""
 
     frame: Callable[[Storage], pd.DataFrame]
     expectations: Callable[[Limits], list[Expectation]]
+    large: Reader | None = None
 
 
 def _engagements(limits: Limits) -> list[Expectation]:
@@ -221,14 +223,14 @@ def _histories(owner: str, limits: Limits) -> list[Expectation]:
 
 
 SUITES: dict[str, Suite] = {
-    "raw_interactions": Suite(frames.raw_interactions, raw_interactions),
+    "raw_interactions": Suite(frames.raw_interactions, raw_interactions, large_frames.raw_interactions),
     "raw_items": Suite(frames.raw_items, raw_items),
     "raw_users": Suite(frames.raw_users, raw_users),
-    "interactions": Suite(frames.interactions, interactions),
+    "interactions": Suite(frames.interactions, interactions, large_frames.interactions),
     "split_bounds": Suite(frames.split_bounds, split_bounds),
     "items": Suite(frames.items, items),
     "users": Suite(frames.users, users),
-    "test_cases": Suite(frames.test_cases, test_cases),
+    "test_cases": Suite(frames.test_cases, test_cases, large_frames.test_cases),
     "user_histories": Suite(frames.user_histories, user_histories),
     "item_histories": Suite(frames.item_histories, item_histories),
 }

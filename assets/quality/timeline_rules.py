@@ -37,7 +37,8 @@ def rows_at_wrong_times(tables: SplitTables) -> pd.DataFrame:
     """Engagements whose time is not their source's nor, if they are held out, where their kind of split puts them."""
     rows = tables.interactions
     expected = _by_days(rows) if tables.split.kind == BY_USER else _at_midnights(rows, tables.split.kind)
-    return rows.assign(expected=expected)[rows[Columns.TIMESTAMP] != expected]
+    wrong = rows[Columns.TIMESTAMP] != expected
+    return rows[wrong].assign(expected=expected[wrong])
 
 
 def _at_midnights(rows: pd.DataFrame, kind: str) -> pd.Series:

@@ -55,6 +55,7 @@ def item_index(
     settings: dg.ResourceParam[Settings],
 ) -> dg.MaterializeResult:
     from assets.serving.live.build import renew
+    from assets.serving.live.damage import index_damage
     from assets.serving.live.generation import open_generation, writer_lock
     from assets.serving.live.maintain import maintain_index
     from assets.serving.live.removal import reconcile
@@ -74,7 +75,10 @@ def item_index(
         renew(storage, settings, load_tables(storage), chosen.model, seed, now, progress=context.log.info)
     with locked(writer_lock(storage)), open_generation(storage) as opened:
         reconcile(opened, settings, now)
-        maintained = maintain_index(opened, settings, now, force=config.retrain)
+        damage = index_damage(opened) if config.build else None
+        if damage is not None:
+            context.log.warning(f"{damage}; made anew now")
+        maintained = maintain_index(opened, settings, now, force=config.retrain or damage is not None)
         note_serving(opened, now)
         metadata: dict[str, Any] = {
             "model": opened.record.model,

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from assets.serving.index_file import IndexContent
+from assets.serving.index_file import IndexContent, IndexFileError
 from assets.serving.labels import MISSING
 from assets.serving.vector_index import Float, VectorIndex
 from assets.stream import Int, batches
@@ -65,7 +65,10 @@ class ExactIndex(VectorIndex):
         return {"vectors": self._matrix[self._labels.encode(self._labels.ids)]}
 
     def _restore(self, content: IndexContent) -> None:
-        self._put(content.labels, content.arrays["vectors"])
+        vectors, wanted = content.arrays["vectors"], (len(content.labels), self.dimension)
+        if vectors.dtype != np.float32 or vectors.shape != wanted:
+            raise IndexFileError(f"its vectors are {vectors.dtype} {vectors.shape}, not float32 {wanted}")
+        self._put(content.labels, vectors)
 
 
 def _top(products: Float, k: int) -> Int:

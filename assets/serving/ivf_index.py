@@ -7,18 +7,18 @@ returns wrong ids. FAISS also accepts a label twice without a word, so every ups
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from assets.serving.exact_index import ExactIndex
-from assets.serving.index_file import IndexContent
+from assets.serving.faiss_file import read_ivf
+from assets.serving.index_file import IndexContent, IndexFileError
 from assets.serving.labels import MISSING
-from assets.serving.selfcheck import recall_of
-from assets.serving.vector_index import Exclude, Float, VectorIndex
+from assets.serving.served_index import Change, ServedIndex
+from assets.serving.vector_index import Float
 from assets.stream import Int, batches
 
 HASHTABLE = faiss.DirectMap.Hashtable  # type: ignore[attr-defined]  # the stubs lack it
@@ -30,27 +30,8 @@ QUERIES_PER_CALL = 256
 """Queries searched together; each call fetches as many extra results as its longest list of excluded items."""
 
 
-@dataclass(frozen=True)
-class Change:
-    """Removals and then upserts, checked and assigned to cells: what is left to do takes little time and cannot fail.
-
-    Attributes:
-        ids: [n] items to add or replace, each once.
-        vectors: [n, D].
-        cells: [n] the cell each vector belongs to.
-        removed: items to remove; unknown ones are passed over.
-    """
-
-    ids: list[str]
-    vectors: Float
-    cells: Int
-    removed: list[str]
-
-
-class IvfIndex(VectorIndex):
+class IvfIndex(ServedIndex):
     """Searches the ``nprobe`` cells nearest to the query out of ``nlist``.
-
-    Until :meth:`tune` has found a smaller one, ``nprobe`` is ``nlist``: exact, and as slow as brute force.
 
     Args:
         dimension: of the vectors.
@@ -75,53 +56,18 @@ class IvfIndex(VectorIndex):
         return self._faiss.reconstruct_batch(labels) if len(labels) else np.zeros((0, self.dimension), np.float32)
 
     def prepare(self, ids: Sequence[str], vectors: Float, removed: Sequence[str] = ()) -> Change:
-        """The slow part of a change: checking it and finding its cells. Other threads may search meanwhile.
+        """See :meth:`ServedIndex.prepare`.
 
         Nearly all of an upsert's time in a large index goes into the cells: 40 of 50 ms for 10,000 vectors of dimension
-        64 in 2,000 cells. The change fits every index with the same cells, such as one loaded from the same file.
-
-        Args:
-            vectors: [n, D]; where an id comes twice, its last vector wins.
-
-        Raises:
-            ValueError: for a wrong shape or a vector that is not finite.
+        64 in 2,000 cells.
         """
-        vectors = self._checked(ids, vectors)
-        last = {item: row for row, item in enumerate(ids)}
-        vectors = vectors[list(last.values())]
-        return Change(list(last), vectors, self._cells(vectors), list(removed))
+        change = super().prepare(ids, vectors, removed)
+        return replace(change, cells=self._cells(change.vectors))
 
     def apply(self, change: Change) -> None:
         """The quick part of a change, with no search running."""
         self.remove(change.removed)
         self._add(self._labels.add(change.ids), change.vectors, change.cells)
-
-    def tune(self, queries: Float, target: float = 0.98, k: int = 10, exclude: Exclude | None = None) -> float:
-        """Set ``nprobe`` to about the smallest at which recall@k on ``queries`` [Q, D] reaches ``target``.
-
-        Doubles from 1, then bisects. Without queries it stays ``nlist``.
-
-        Returns:
-            The recall on these queries, which flatters: measure on others.
-        """
-        self.nprobe = self.nlist
-        if len(queries) == 0 or self.size == 0:
-            return 1.0
-        exact = ExactIndex(self.dimension)
-        exact.build(self.ids, self.vectors(self.ids))
-        expected = exact.search(queries, k, exclude)
-
-        def reached(nprobe: int) -> float:
-            self.nprobe = nprobe
-            return recall_of(self.search(queries, k, exclude), expected, exact, queries, exclude)
-
-        low, high = 0, 1  # recall at low is below the target; high doubles until it is not
-        while high < self.nlist and reached(high) < target:
-            low, high = high, min(2 * high, self.nlist)
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (middle, high) if reached(middle) < target else (low, middle)
-        return reached(high)
 
     def _rebuild(self, labels: Int, vectors: Float) -> None:
         faiss.omp_set_num_threads(self.threads)
@@ -198,8 +144,10 @@ class IvfIndex(VectorIndex):
         return {"faiss": faiss.serialize_index(self._faiss)}
 
     def _restore(self, content: IndexContent) -> None:
-        self._faiss = faiss.deserialize_index(content.arrays["faiss"])
+        self._faiss = read_ivf(content.arrays["faiss"], self.dimension, content.labels)
         self.nprobe = int(content.header["nprobe"])
+        if not 1 <= self.nprobe <= self.nlist:
+            raise IndexFileError(f"it would search {self.nprobe} of {self.nlist} cells")
 
 
 def cells(items: int) -> int:

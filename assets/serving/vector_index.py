@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from assets.serving.index_file import IndexContent, read_index, write_index
+from assets.serving.index_file import REBUILD, IndexContent, IndexFileError, read_index, write_index
 from assets.serving.labels import MISSING, Labels
 from assets.stream import Int
 
@@ -141,10 +141,13 @@ class VectorIndex(ABC):
             assets.serving.index_file.IndexFileError: when the file is truncated, corrupted or of another kind.
         """
         content = read_index(path, cls.kind)
-        index = cls(int(content.header["dimension"]))
-        index.metadata = content.header["metadata"]
-        index._labels = Labels(content.ids, content.labels)
-        index._restore(content)
+        try:
+            index = cls(int(content.header["dimension"]))
+            index.metadata = content.header["metadata"]
+            index._labels = Labels(content.ids, content.labels)
+            index._restore(content)
+        except (IndexFileError, KeyError, TypeError) as error:
+            raise IndexFileError(f"{path} does not hold the index that it says it holds: {error}; {REBUILD}") from error
         return index
 
     @abstractmethod

@@ -31,13 +31,13 @@ def _checkpoint_asset(model: str, entry: ModelEntry) -> dg.AssetsDefinition:
         # Imported here: torch and Lightning would cost every load of the definitions some seconds.
         from assets.stream import load_tables
         from assets.training.checkpoints import save_checkpoint
+        from assets.training.distributed.launch import train_as_configured
         from assets.training.seeds import for_seed, seeds_of
-        from assets.training.train import train
 
         tables, seconds, runs = load_tables(storage), [], []
         for seed in seeds_of(model, settings):
             started = time.perf_counter()
-            runs.append(train(model, tables, for_seed(settings, seed)))
+            runs.append(train_as_configured(model, tables, for_seed(settings, seed)))
             save_checkpoint(storage, runs[-1])
             seconds.append(time.perf_counter() - started)
             context.log.info(f"{model}, seed {seed}: {runs[-1].metrics['validation']} in {seconds[-1]:.1f} s")

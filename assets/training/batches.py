@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from assets.stream import PADDING, Catalog, EngagementStream, Int, Time, start_of_day, with_requests
+from assets.stream import PADDING, Catalog, EngagementStream, Int, Time, places_in_runs, start_of_day, with_requests
 from assets.training.chances import Chances
 from assets.training.encoding import Universe
 from assets.training.item_times import ItemTimes
@@ -51,6 +51,7 @@ class TimedTargets:
         lengths: [W] its entries.
         offsets: [W + 1] where each window's targets start.
         positions: [T] entries of the window strictly before the target.
+        ends: [T] where all that the target's user had done before it ends in ``stream.by_user``.
     """
 
     refreshes: Time
@@ -60,6 +61,7 @@ class TimedTargets:
     lengths: Int
     offsets: Int
     positions: Int
+    ends: Int
 
     @classmethod
     def build(
@@ -101,6 +103,7 @@ class TimedTargets:
             lengths=positions[order][offsets[1:] - 1],
             offsets=offsets,
             positions=positions[order],
+            ends=ends[order],
         )
 
     def __len__(self) -> int:
@@ -195,7 +198,7 @@ class TimedBatches:
         rows, candidates = self._rows(instant, targets, negatives, history)
         column = np.full(stream.n_items, PADDING, np.int64)
         column[rows] = np.arange(len(rows))
-        seen = self._seen(engagements, column, candidates)
+        seen = self._seen(chosen, column, candidates)
         users = torch.from_numpy(stream.users[stream.by_user[data.starts[windows]]])  # [B] universe rows
         train_counts = self.train_counts[targets]
         return TrainBatch(
@@ -261,8 +264,12 @@ class TimedBatches:
         others = np.setdiff1d(history[history != PADDING], candidates)
         return np.concatenate([candidates, others]), len(candidates)
 
-    def _seen(self, engagements: Int, column: Int, candidates: int) -> tuple[Int, Int]:
-        row, item = self.known.seen_pairs(self.known.users[engagements], self.known.timestamps[engagements])
+    def _seen(self, chosen: Int, column: Int, candidates: int) -> tuple[Int, Int]:
+        stream, ends = self.known, self.groups.ends[chosen]
+        begins = stream.user_offsets[stream.users[self.groups.targets[chosen]]]
+        counts = ends - begins
+        row = np.repeat(np.arange(len(chosen)), counts)
+        item = stream.items[stream.by_user[np.repeat(begins, counts) + places_in_runs(counts)]]
         inside = (column[item] >= 0) & (column[item] < candidates)
         return row[inside], column[item[inside]]
 

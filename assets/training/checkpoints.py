@@ -14,11 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+import pyarrow as pa
 import safetensors.torch
 from pydantic import TypeAdapter
 
 from assets.config import PROJECT_ROOT
 from assets.idmap import IdMap, StoredIds
+from assets.ingestion.errors import IngestionError
+from assets.ingestion.parquet_limits import opened_parquet
 from assets.ranking import Recommender
 from assets.storage import Storage, write_bytes, write_json
 from assets.stream import DatasetTables
@@ -27,6 +30,7 @@ from assets.training.encoding import Encodings, Universe
 from assets.training.presets import FitPreset
 from assets.training.recommender import NetRecommender
 from assets.training.refresh import Refresher
+from assets.training.untrusted import MANIFEST_BYTES, UntrustedError, budget_of, read_weights, refuse_names
 from assets.transforms.export import verify_tables
 from models.base import Net
 from models.registry import build_net
@@ -101,12 +105,13 @@ def save_checkpoint_in(folder: Path, trained: "Trained", data_version: str) -> P
     return folder
 
 
-def _save_weights(folder: Path, trained: "Trained") -> dict[str, str] | None:
+def _save_weights(folder: Path, trained: "Trained") -> dict[str, Any] | None:
     if trained.weights is None:
         return None
     content = safetensors.torch.save(trained.weights)
     digest = hashlib.sha256(content).hexdigest()
-    return {"file": write_bytes(folder / f"weights-{digest[:16]}.safetensors", content).name, "sha256": digest}
+    file = write_bytes(folder / f"weights-{digest[:16]}.safetensors", content).name
+    return {"file": file, "sha256": digest, "bytes": len(content)}
 
 
 def _save_maps(folder: Path, trained: "Trained") -> dict[str, dict[str, Any]]:
@@ -145,10 +150,14 @@ def read_manifest_in(folder: Path, remedy: str = "put a whole checkpoint there")
     path = folder / MANIFEST
     if not path.exists():
         raise CheckpointError(f"{path} does not exist: {remedy} first")
+    if (size := path.stat().st_size) > MANIFEST_BYTES:
+        raise CheckpointError(f"{path} has {size} bytes, more than any manifest ({MANIFEST_BYTES}): {remedy} again")
     try:
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is not JSON ({error}): {remedy} again") from error
+    if not isinstance(manifest, dict):
+        raise CheckpointError(f"{path} is no manifest: {remedy} again")
     if manifest.get("format") not in READABLE:
         raise CheckpointError(
             f"{path} has format {manifest.get('format')!r}, this version reads {' and '.join(map(str, READABLE))}:"
@@ -248,31 +257,43 @@ def load_net(folder: Path, manifest: Mapping[str, Any]) -> LoadedNet:
         CheckpointError: when a file that the manifest names is missing, or the weights are damaged. A damaged id map
             raises it too, when its ids are first asked for: reading a million takes longer than all else here.
     """
-    model = manifest["model"]
-    if missing := [name for name in _files(manifest) if not (folder / name).exists()]:
-        raise CheckpointError(f"{folder} lacks {missing[0]}: materialize training/{model} again")
-    path = folder / manifest["weights"]["file"]
-    content = path.read_bytes()
-    if hashlib.sha256(content).hexdigest() != manifest["weights"]["sha256"]:
-        raise CheckpointError(
-            f"{path} is damaged (its digest is not the manifest's): materialize training/{model} again"
-        )
+    remedy = f"materialize training/{manifest.get('model')} again, or take the checkpoint from whom you trust"
+    try:
+        refuse_names(_files(manifest))
+        if missing := [name for name in _files(manifest) if not (folder / name).exists()]:
+            raise UntrustedError(f"{folder} lacks {missing[0]}")
+        return _net_of(folder, manifest)
+    except UntrustedError as error:
+        said = str(error)
+        raise CheckpointError(f"{said if str(folder) in said else f'{folder / MANIFEST} {said}'}: {remedy}") from error
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError, RuntimeError) as error:
+        raise CheckpointError(f"{folder} holds no checkpoint that fits together ({error}): {remedy}") from error
+
+
+def _net_of(folder: Path, manifest: Mapping[str, Any]) -> LoadedNet:
+    weights = read_weights(folder / manifest["weights"]["file"], manifest["weights"])
     maps = {name: _load_map(folder, entry) for name, entry in manifest["id_maps"].items()}
     encodings = Encodings.from_maps(maps, manifest.get("content", 0))
     config = FitPreset(**manifest["config"])
-    net = build_net(config.net, encodings.sizes)
-    net.load_state_dict(safetensors.torch.load(content))
+    with budget_of(weights):
+        net = build_net(config.net, encodings.sizes)
+    net.load_state_dict(weights)
     return LoadedNet(net, encodings, config, np.datetime64(manifest["bounds"]["cutoff"], "us"))
 
 
 def _load_map(folder: Path, entry: Mapping[str, Any]) -> IdMap:
     """A map whose ids are read, and held against the manifest, when they are first asked for."""
-    path = folder / entry["file"]
+    path, again = folder / entry["file"], f"materialize the training asset of {folder} again"
 
     def read() -> tuple[str, ...]:
-        id_map = IdMap.load(path)
+        try:
+            with opened_parquet(path) as file:
+                rows = file.metadata.num_rows
+            id_map = IdMap.load(path) if rows == entry["ids"] else IdMap(())
+        except (IngestionError, pa.ArrowException, OSError, KeyError, TypeError) as error:
+            raise CheckpointError(f"{path} is damaged ({error}): {again}") from error
         if (id_map.digest, len(id_map.ids)) != (entry["digest"], entry["ids"]):
-            raise CheckpointError(f"{path} is damaged: materialize the training asset of {folder} again")
+            raise CheckpointError(f"{path} is damaged: {again}")
         return tuple(id_map.ids)
 
     return IdMap(StoredIds(entry["ids"], read))

@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.utils import deterministic
 
 from assets.training.batches import BatchSource
+from assets.training.distributed.team import current_team
 from assets.training.optimizers import build_optimizer
 from assets.training.presets import FitPreset
 from models.base import Movable, Net
@@ -174,16 +175,18 @@ def fit(
     Raises:
         FloatingPointError: when the loss is not finite, or ``monitor`` is not where the best epoch is to be kept.
     """
-    recorder = _Epochs(validate, monitor, preset.keep)
-    callbacks: list[lightning.Callback] = [recorder]
+    team = current_team()
+    recorder = _Epochs(team.agreed(validate), monitor, preset.keep)
+    callbacks: list[lightning.Callback] = [recorder, *team.callbacks()]
     if validate is not None and preset.keep == "best":
         callbacks.append(EarlyStopping(monitor, mode="max", patience=preset.patience, check_on_train_epoch_end=True))
     bar = sys.stderr.isatty()  # in a log file a bar is noise: there the line per epoch shows progress
-    with _quiet():
+    with _quiet(), team.at_work_on(net):
         trainer = lightning.Trainer(
             accelerator="gpu" if device == "cuda" else "cpu",
-            devices=1,
+            **team.arguments(),
             max_epochs=epochs,
+            precision="bf16-mixed" if preset.precision == "bfloat16" else "32-true",
             callbacks=[*callbacks, *([TQDMProgressBar(leave=False)] if bar else [])],
             enable_progress_bar=bar,
             logger=False,
@@ -191,9 +194,9 @@ def fit(
             enable_model_summary=False,
         )
         trainer.fit(_Module(net, preset), train_dataloaders=_Once(batches))
-    net.cpu()
-    if recorder.best_weights:
-        net.load_state_dict(recorder.best_weights)
+        net.cpu()
+        if recorder.best_weights:
+            net.load_state_dict(recorder.best_weights)
     return Fitted(net.eval(), recorder.history, recorder.best_epoch)
 
 

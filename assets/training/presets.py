@@ -18,6 +18,8 @@ from assets.training.tuned import TUNED
 from models.net import LossKind, RetrievalConfig
 from models.registry import NETS
 
+Precision = Literal["float32", "bfloat16"]
+
 DrawKind = Literal["none", "shared", "each", "targets"]
 
 DRAWS: Final[dict[LossKind, DrawKind]] = {
@@ -45,6 +47,11 @@ class FitPreset(StrictModel):
     # Steps this small gain nothing from more: 20 epochs of two_tower on MovieTweetings took 28 CPU seconds with one
     # thread and 115 with two on two busy cores. And sums are split by thread: weights would depend on the machine.
     threads: int = Field(1, ge=1, description="CPU threads; equal seeds give equal weights for equal threads")
+    precision: Precision = Field(
+        "float32",
+        description="bfloat16: matrix products of towers in it, weights, histories and sums of exponentials in float32;"
+        " for accelerators",
+    )
     negatives: int = Field(1024, ge=1, description="shared draws per step, where the loss samples")
     negative_power: float = Field(0.75, ge=0, description="negatives are drawn by (count + 1) ** this; 0 is uniform")
     counts: TrendPreset = Field(TrendPreset(), description="the decayed counts behind the trend")

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from assets.stream import PADDING, EngagementStream, Queries, batches, with_requests
+from assets.stream import PADDING, EngagementStream, Int, Queries, batches, with_requests
 from assets.training.refresh import ItemHistories, Refresher
 from models.base import Features, Net, UserInputs
 
@@ -35,15 +35,21 @@ class NetRecommender:
         if self._unchanging is not None:
             return self._unchanging
         histories = ItemHistories.build(known, self.universe.history_user_ids)
-        parts = []
-        with torch.inference_mode():
-            for rows in batches(known.n_items, ROWS_PER_BATCH):
-                inputs = self.refresher.inputs(np.arange(rows.start, rows.stop), known, instant, histories)
-                parts.append(self.net.item_vectors(inputs.to(self.device)).float().cpu())
-        vectors = torch.cat(parts)
+        vectors = self.vectors_of(np.arange(known.n_items), known, instant, histories)
         if not self.net.changes:
             self._unchanging = vectors
         return vectors
+
+    def vectors_of(
+        self, rows: Int, known: EngagementStream, instant: np.datetime64, histories: ItemHistories
+    ) -> Tensor:
+        """[M, D] vectors of the universe rows ``rows`` [M]; ``histories`` are those of ``known``."""
+        parts = []
+        with torch.inference_mode():
+            for part in batches(len(rows), ROWS_PER_BATCH):
+                inputs = self.refresher.inputs(rows[part], known, instant, histories)
+                parts.append(self.net.item_vectors(inputs.to(self.device)).float().cpu())
+        return torch.cat(parts)
 
     def user_vectors(self, queries: Queries, items: Tensor) -> Tensor:
         """[B, D]; unknown users by the OOV id and their features, items in a history by their vectors."""

@@ -68,15 +68,6 @@ def log_trend(known: EngagementStream, instant: np.datetime64, config: TrendPres
     return np.log(np.bincount(known.items, weights(decay, known.timestamps, instant), known.n_items) + config.smoothing)
 
 
-def log_trend_of(items: Int, times: ItemTimes, instant: np.datetime64, config: TrendPreset) -> NDArray[np.float64]:
-    """[M] :func:`log_trend` of a few universe rows, at the cost of their own engagements."""
-    starts, ends = times.bounds(items, instant)
-    counts = ends - starts
-    timestamps = times.timestamps[np.repeat(starts, counts) + places_in_runs(counts)]
-    decayed = weights(CountDecayed(half_life_days=config.half_life_days), timestamps, instant)
-    return np.log(np.bincount(np.repeat(np.arange(len(items)), counts), decayed, len(items)) + config.smoothing)
-
-
 @dataclass(frozen=True)
 class Refresher:
     """Makes a net's item inputs at any refresh.
@@ -131,8 +122,11 @@ class Refresher:
             taught = known.before(self.trained_until).since(self.trained_from)
             counts = np.bincount(taught.items, minlength=known.n_items)
             return counts[rows], log_trend(known, instant, self.trend)[rows]
-        until = min(instant, self.trained_until)
-        return times.counts(rows, until, self.trained_from), log_trend_of(rows, times, instant, self.trend)
+        starts, ends = times.bounds(rows, instant)
+        trend = np.log(times.decayed(starts, ends, instant, self.trend.half_life_days) + self.trend.smoothing)
+        if instant <= self.trained_until and self.trained_from is None:
+            return ends - starts, trend
+        return times.counts(rows, min(instant, self.trained_until), self.trained_from), trend
 
     def _histories(
         self, rows: Int, known: EngagementStream, instant: np.datetime64, histories: ItemHistories | None

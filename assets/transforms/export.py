@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from assets.storage import Storage, atomic_path, file_digest, write_json
 from assets.transforms.contracts import EXPORTS, Export
+from assets.transforms.engines import DUCKDB, Engine
 from assets.transforms.stamp import read_stamp
 from assets.transforms.variables import DbtVars
 
@@ -47,17 +48,25 @@ class TablesError(RuntimeError):
     """The exported tables are missing or are not one export; the message says what to materialize."""
 
 
-def open_warehouse(storage: Storage) -> duckdb.DuckDBPyConnection:
-    """A read-only connection; the caller holds the warehouse pool and closes it before leaving the pool."""
-    return duckdb.connect(storage.warehouse, read_only=True, config=_NO_DOWNLOADS)
+def open_warehouse(storage: Storage, engine: Engine = DUCKDB) -> duckdb.DuckDBPyConnection:
+    """A read-only connection that shows every table of an engine; what Spark wrote is read as Parquet.
+
+    The caller holds the warehouse pool and closes the connection before leaving the pool.
+    """
+    if engine.folders is None:
+        return duckdb.connect(storage.warehouse, read_only=True, config=_NO_DOWNLOADS)
+    connection = duckdb.connect(":memory:", config=_NO_DOWNLOADS)
+    for folder in sorted(path for path in engine.folders(storage).glob("*") if any(path.glob("*.parquet"))):
+        connection.read_parquet(str(folder / "*.parquet")).create_view(folder.name)
+    return connection
 
 
-def row_counts(storage: Storage, tables: Sequence[str]) -> dict[str, int]:
+def row_counts(storage: Storage, tables: Sequence[str], engine: Engine = DUCKDB) -> dict[str, int]:
     """Rows per table of the warehouse; the caller holds the warehouse pool."""
     if not tables:
         return {}
     query = " union all ".join(f"select '{table}', count(*) from \"{table}\"" for table in tables)
-    with open_warehouse(storage) as connection:
+    with open_warehouse(storage, engine) as connection:
         return dict(connection.execute(query).fetchall())
 
 
@@ -92,7 +101,7 @@ def verify_tables(storage: Storage) -> TablesManifest:
     return manifest
 
 
-def export_tables(storage: Storage) -> TablesManifest:
+def export_tables(storage: Storage, engine: Engine = DUCKDB) -> TablesManifest:
     """Write every table of :data:`EXPORTS`, then the manifest.
 
     The caller holds the warehouse pool.
@@ -101,10 +110,10 @@ def export_tables(storage: Storage) -> TablesManifest:
         WarehouseError: when the warehouse is not completely built.
         TypeError: naming the table and column whose type is not the contract's.
     """
-    stamp = read_stamp(storage)
+    stamp = read_stamp(storage, engine)
     with ExitStack() as renamed_at_exit:
         records = {}
-        with open_warehouse(storage) as connection:
+        with open_warehouse(storage, engine) as connection:
             for export in EXPORTS:
                 path = renamed_at_exit.enter_context(atomic_path(storage.table(export.name)))
                 records[export.name] = _write(connection, export, path)

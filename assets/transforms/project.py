@@ -35,6 +35,7 @@ def dbt_environment(storage: Storage) -> dict[str, str]:
         **QUIET,
         "THAW_RAW_DIR": str(storage.raw.resolve()),
         "THAW_WAREHOUSE": str(storage.warehouse.resolve()),
+        "THAW_SPARK": str(storage.spark.resolve()),
     }
 
 

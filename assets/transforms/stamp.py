@@ -2,10 +2,10 @@
 
 import hashlib
 import json
-from pathlib import Path
 from typing import Final, TypedDict
 
 from assets.storage import Storage, file_digest, write_json
+from assets.transforms.engines import DUCKDB, Engine
 from assets.transforms.variables import DbtVars
 
 RAW_TABLES: Final = ("interactions", "items", "users")
@@ -20,10 +20,6 @@ class BuildStamp(TypedDict):
 
 class WarehouseError(RuntimeError):
     """The warehouse is not what the export needs; the message says what to materialize."""
-
-
-def stamp_path(storage: Storage) -> Path:
-    return storage.warehouse.with_suffix(".json")
 
 
 def raw_version(storage: Storage) -> str:
@@ -42,31 +38,31 @@ def raw_version(storage: Storage) -> str:
     return hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
 
-def read_stamp(storage: Storage) -> BuildStamp:
+def read_stamp(storage: Storage, engine: Engine = DUCKDB) -> BuildStamp:
     """The stamp of the last complete build.
 
     Raises:
         WarehouseError: when no build completed since the last one that was begun.
     """
-    path = stamp_path(storage)
+    path = engine.stamp_path(storage)
     if not path.exists():
-        raise WarehouseError(f"{storage.warehouse} is not completely built: materialize every dbt model first")
+        raise WarehouseError(f"{engine.place(storage)} is not completely built: materialize every dbt model first")
     stamp: BuildStamp = json.loads(path.read_text(encoding="utf-8"))
     return stamp
 
 
-def begin_build(storage: Storage, whole: bool, stamp: BuildStamp) -> bool:
+def begin_build(storage: Storage, whole: bool, stamp: BuildStamp, engine: Engine = DUCKDB) -> bool:
     """Remove the stamp before a build; return whether the build, once successful, may write ``stamp``.
 
     A build of a part of the models completes the warehouse only if the rest was built from the same input.
     """
-    path = stamp_path(storage)
-    completes = whole or (path.exists() and read_stamp(storage) == stamp)
+    path = engine.stamp_path(storage)
+    completes = whole or (path.exists() and read_stamp(storage, engine) == stamp)
     path.unlink(missing_ok=True)
     return completes
 
 
-def end_build(storage: Storage, stamp: BuildStamp) -> None:
+def end_build(storage: Storage, stamp: BuildStamp, engine: Engine = DUCKDB) -> None:
     """Write the stamp of a successful build.
 
     Raises:
@@ -75,4 +71,4 @@ def end_build(storage: Storage, stamp: BuildStamp) -> None:
     now = raw_version(storage)
     if now != stamp["data_version"]:
         raise WarehouseError(f"raw tables in {storage.raw} changed while dbt read them: materialize the models again")
-    write_json(stamp_path(storage), stamp)
+    write_json(engine.stamp_path(storage), stamp)

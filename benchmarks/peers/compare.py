@@ -1,15 +1,17 @@
 """Training of our ``sasrec`` beside RecTools' SASRec: the same rows, machine and sizes, one evaluation of both.
 
-    python -m benchmarks.peers.compare [--datasets ml-100k] [--rounds 2] [--threads 1] [--cpu-seconds 120]
+    python -m benchmarks.peers.compare [--datasets ml-100k] [--rounds 2] [--threads 1] [--cpu-seconds 120] [--write]
 
 Both train on everything before the cutoff of the exported tables (``thaw run`` makes them), with the same dimension,
 blocks, heads, history length and dropout, without trend and features; RecTools with its default, full softmax over the
 catalog, ours with its preset's, a softmax over the batch's targets and 1,024 draws. Ours trains as its preset says: the
-epochs are chosen on the validation tail, and the refit on all train time is what is timed and ranked.
+epochs are chosen on the validation tail, and the refit on all train time is what is timed and ranked; so it does with
+1, 2, 3 and 5 epochs at most.
 RecTools trains with its own optimiser and batches of 128 sequences for ``--cpu-seconds``; after 1, 2, 5, 10, 20, ...
 epochs it is ranked on the *test* cases and its best counts, a choice that flatters it. It predicts the
 latest engagements of a user, ours all of them: hence engagements per second and seconds to the same quality are shown.
 Quality is NDCG@10 of our full ranking, rolling histories, on the same cases. Rounds alternate the two sides.
+``--write`` puts the tables between the marks ``peers`` of ``docs/benchmarks.md``.
 """
 
 import argparse
@@ -17,7 +19,6 @@ import json
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,57 +39,26 @@ from assets.training.past import before_cutoff
 from assets.training.presets import PRESETS, FitPreset
 from assets.training.registry import MODELS
 from assets.training.train import train
+from benchmarks.marked import replace_marked
+from benchmarks.measuring import machine
+from benchmarks.peers.sides import K, Side, sides_table, verdict
+from benchmarks.scale_page import PAGE
 from benchmarks.training import Measured, fast_epoch_seconds, in_child, peak_mib
 from models.sequence import SequenceUsersConfig
 
 MODEL: Final = "sasrec"
-K: Final = 10
 UNTUNED: Final = "peers"
 """Name of a dataset that nothing was tuned for: plain presets, no trend."""
 
 EXPORT: Final = (1, 2, 5, 10, 20, 50, 100, 200)
 """Epochs after which the peer is ranked."""
 
+OUR_EPOCHS: Final = (1, 2, 3, 5)
+"""Epochs that ours is trained for beside its preset's, to see when it is as good as the peer ever is."""
+
 NET_STEPS: Final = 30
 PEER: Final = Path(__file__).with_name("rectools_sasrec.py")
 PEER_PYTHON: Final = Path(__file__).with_name(".venv") / "bin" / "python"
-
-
-@dataclass(frozen=True)
-class Side:
-    """One training.
-
-    Attributes:
-        predicted: engagements per epoch.
-        epochs: that were trained, and so many of them until the best.
-        wall, cpu: seconds of all of them.
-        peak_mib: of the process.
-        ndcg: of the ranked cases.
-    """
-
-    name: str
-    predicted: float
-    epochs: int
-    wall: float
-    cpu: float
-    peak_mib: float
-    ndcg: float
-
-    def row(self, dataset: str) -> list[Any]:
-        total = self.predicted * self.epochs
-        return [
-            dataset,
-            self.name,
-            self.epochs,
-            self.ndcg,
-            total / self.wall,
-            total / self.cpu,
-            self.cpu,
-            self.peak_mib,
-        ]
-
-
-HEADERS: Final = ("dataset", "", "epochs", f"NDCG@{K}", "engagements/s", "/CPU s", "CPU s to train", "peak MiB")
 
 
 class Vectors:
@@ -112,10 +82,11 @@ class Vectors:
         return self._users[[self._rows[history.tobytes()] for history in queries.history_items]]
 
 
-def measure_ours(dataset: str, threads: int) -> Side:
-    """Train our model and rank with it, in a process of its own."""
+def measure_ours(dataset: str, threads: int, epochs: int) -> Side:
+    """Train our model for at most so many epochs and rank with it, in a process of its own."""
     settings, tables = tables_of(dataset)
-    own = settings.training.model_copy(update={"hyper_parameters": {MODEL: {"threads": threads}}, "device": "cpu"})
+    chosen = {MODEL: {"threads": threads, "max_epochs": epochs}}
+    own = settings.training.model_copy(update={"hyper_parameters": chosen, "device": "cpu"})
     trained = train(MODEL, tables, settings.model_copy(update={"dataset": UNTUNED, "training": own}))
     peak, refit = peak_mib(), trained.spent["refit"]
     ndcg = quality(recommender_of(trained, tables), tables, settings)
@@ -180,7 +151,7 @@ def case_histories(settings: Settings, tables: DatasetTables) -> Int:
 
 
 def write_input(folder: Path, tables: DatasetTables, histories: Int, options: dict[str, Any]) -> None:
-    stream = before_cutoff(tables).stream
+    stream = tables.stream.before(tables.cutoff)  # rows of all items, as the histories'; before_cutoff numbers anew
     instants = stream.timestamps.astype("datetime64[us]").astype(np.int64)
     np.savez(folder / "train.npz", user=stream.users, item=stream.items, instant=instants)
     assert PADDING == -1, "the other side takes -1 for no item"
@@ -199,23 +170,6 @@ def quality(model: Recommender, tables: DatasetTables, settings: Settings) -> fl
     return float(chosen.loc[(chosen["metric"] == NDCG) & (chosen["k"] == K), "value"].item())
 
 
-def verdict(dataset: str, ours: list[Side], peers: list[Side]) -> str:
-    """How much quicker ours trains, per engagement and to the same quality; medians over rounds."""
-    mine = sorted(ours, key=lambda side: side.cpu)[len(ours) // 2]
-    best = max(peers, key=lambda side: side.ndcg)
-    rate = (mine.predicted * mine.epochs / mine.cpu) / (best.predicted * best.epochs / best.cpu)
-    words = (
-        f"{dataset}: {rate:.1f} times the engagements per CPU second; NDCG@{K} {mine.ndcg:.4f} against {best.ndcg:.4f}"
-    )
-    equal = [side for side in peers if side.ndcg >= mine.ndcg]
-    if not equal:
-        return (
-            f"{words}; RecTools reaches ours at no number of epochs tried, {best.cpu / mine.cpu:.1f} times the CPU time"
-        )
-    first = min(equal, key=lambda side: side.cpu)
-    return f"{words}; RecTools reaches ours after {first.epochs} epochs, {first.cpu / mine.cpu:.1f} times the CPU time"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--datasets", nargs="+", default=["movietweetings-100k", "ml-100k"])
@@ -223,23 +177,33 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--cpu-seconds", type=float, default=120, help="of the peer's training, per dataset and round")
     parser.add_argument("--nets", action="store_true", help="speed and memory of every net too")
+    parser.add_argument("--write", action="store_true", help=f"into {PAGE.name}")
     options = parser.parse_args()
     if not PEER_PYTHON.exists():
         parser.error(f"{PEER_PYTHON} does not exist: `make bench-peers` makes the environment")
+    busy = machine()
     rows, verdicts = [], []
     for dataset in options.datasets:
         ours: list[Side] = []
+        shorter: list[Side] = []
         peers: list[Side] = []
         for number in range(options.rounds):
             print(f"{dataset}: round {number + 1} of {options.rounds}", file=sys.stderr, flush=True)
-            ours.append(in_child(measure_ours, dataset, options.threads))
+            most = plain_preset().max_epochs
+            ours.append(in_child(measure_ours, dataset, options.threads, most))
             peers += measure_peer(dataset, options.threads, options.cpu_seconds)
-        rows += [side.row(dataset) for side in (*ours, *peers)]
-        verdicts.append(verdict(dataset, ours, peers))
-    print(tabulate(rows, HEADERS, floatfmt=("", "", "", ".4f", ",.0f", ",.0f", ".1f", ",.0f"), tablefmt="github"))
-    print("\n".join(verdicts))
+            shorter += [
+                in_child(measure_ours, dataset, options.threads, epochs) for epochs in OUR_EPOCHS if epochs < most
+            ]
+        rows += [side.row(dataset) for side in (*shorter, *ours, *peers)]
+        verdicts.append(verdict(dataset, ours, shorter, peers))
+    parts = ["\n".join(f"- {one}" for one in verdicts), sides_table(rows)]
     if options.nets:
-        print(nets_table(options.datasets, options.threads))
+        parts.append(nets_table(options.datasets, options.threads))
+    text = "\n\n".join([*parts, f"Measured on {busy} (load of other work when it began), {options.threads} thread(s)."])
+    print(text)
+    if options.write:
+        replace_marked(PAGE, "peers", text)
 
 
 def measure_net(dataset: str, model: str, threads: int) -> Measured:

@@ -180,7 +180,12 @@ def test_listing_a_protocol_twice_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "problem"),
-    [("a: [1", "cannot be read"), ("- a\n- b\n", "must hold a mapping"), ("just words", "must hold a mapping")],
+    [
+        ("a: [1", "cannot be read"),
+        ("- a\n- b\n", "must hold a mapping"),
+        ("just words", "must hold a mapping"),
+        ("1_000: ml-100k", "1000: Keys should be strings"),
+    ],
 )
 def test_a_file_that_is_no_mapping_is_refused(text: str, problem: str, tmp_path: Path) -> None:
     path = yaml_file(tmp_path, text)

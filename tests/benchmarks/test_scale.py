@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks import scale
 from benchmarks.scale import Step, measure
-from benchmarks.scale_page import BEGIN, END, by_station, per_million, section, station_of, verdicts, write_page
+from benchmarks.scale_page import by_station, per_million, section, station_of, verdicts, write_page
 
 
 def measured(engagements: int, wall: float, peak: float = 2.0, **seconds: float) -> dict[str, Any]:
@@ -61,11 +61,11 @@ def test_memory_alone_misses_the_bar() -> None:
 
 def test_the_section_is_replaced_and_the_rest_of_the_page_kept(tmp_path: Path) -> None:
     page, image = tmp_path / "page.md", tmp_path / "scale.png"
-    page.write_text(f"# Above\n\n{BEGIN}\nold figures\n{END}\n\nbelow\n")
+    page.write_text("# Above\n\n<!-- begin scale -->\nold figures\n<!-- end scale -->\n\nbelow\n")
     record = {"1000": measured(1000, 60.0, ingest=1.0), "2000": measured(2000, 90.0, ingest=2.0, training__sasrec=3.0)}
     write_page(record, page, image)
     text = page.read_text()
-    assert text == f"# Above\n\n{section(record)}\n\nbelow\n"
+    assert text == f"# Above\n\n<!-- begin scale -->\n\n{section(record)}\n\n<!-- end scale -->\n\nbelow\n"
     assert "old figures" not in text
     assert "| training/sasrec" in text
     assert image.read_bytes().startswith(b"\x89PNG")

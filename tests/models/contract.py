@@ -6,7 +6,7 @@ the counting models must know.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,7 +70,9 @@ def features(rows: list[Row]) -> tuple[dict[str, dict[str, list[str]]], dict[str
     return {"colour": colours, "note": notes}, {"kind": {user: ["person"] for user, _, _ in rows}}
 
 
-def write_checkerboard(root: Path, rows: list[Row]) -> Storage:
+def write_checkerboard(
+    root: Path, rows: list[Row], item_content: Mapping[str, Sequence[float]] | None = None
+) -> Storage:
     item_features, user_features = features(rows)
     return write_tables(
         root,
@@ -79,6 +81,7 @@ def write_checkerboard(root: Path, rows: list[Row]) -> Storage:
         VALIDATION_START,
         item_features=item_features,
         user_features=user_features,
+        item_content=item_content,
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from models import ihm
+from models import pooling
 from models.base import OOV, ItemInputs
 from models.ihm import HistoryItems, HistoryItemsConfig
 from tests.models.support import BARE, HISTORIES, SIZES, item_inputs, ragged
@@ -76,10 +76,7 @@ def test_linear_attention_is_a_zero_shot_map_updated_by_every_user(head: int, mo
     The module's own path runs, with its softmax replaced by the plain sum.
     """
 
-    def linear(own_scores: Any, scores: Any, own_values: Any, values: Any, rows: torch.Tensor) -> torch.Tensor:
-        return (own_scores[:, None] * own_values).index_add(0, rows, scores[:, None] * values)
-
-    monkeypatch.setattr(ihm, "segment_softmax_mean", linear)
+    monkeypatch.setattr(pooling, "softmax_weights", lambda own_scores, scores, _: (own_scores, scores))
     net, items = tower(heads=2), inputs()
     static = net.static(items)
     attended = net.experts(static, items)[:, head] * math.sqrt(DIM)

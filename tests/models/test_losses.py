@@ -63,9 +63,15 @@ def test_blocked_scores_get_no_gradient(scores: torch.Tensor) -> None:
 def counted(scores: torch.Tensor, drawn: list[int], blocked: list[set[int]], labels: list[int]) -> torch.Tensor:
     """[5] the loss of scores [5, 7]: one column per item, which stands for all its draws."""
     log_q = torch.tensor(Q).log()
-    times = torch.tensor([float(drawn.count(item)) for item in range(7)]).log().clamp(min=losses.NEVER)
     own = scores[range(5), labels] - log_q[labels]
-    return losses.sampled_softmax(own, scores - log_q + times, mask(blocked, 7))
+    held = losses.Drawn.of(torch.tensor(drawn), 7)
+    return sampled(own, (scores - log_q)[:, held.items] + held.times.log(), mask(blocked, 7)[:, held.items])
+
+
+def sampled(own: torch.Tensor, scores: torch.Tensor, blocked: torch.Tensor) -> torch.Tensor:
+    """[T] the loss of given scores [T, K], as products with unit vectors."""
+    units = torch.eye(scores.shape[1], dtype=scores.dtype)
+    return losses.sampled_softmax(own, losses.log_sum_of_products(scores, units, 0 * units.sum(0), blocked))
 
 
 def test_sampled_softmax(scores: torch.Tensor) -> None:
@@ -90,7 +96,7 @@ def test_items_never_drawn_get_no_gradient(scores: torch.Tensor) -> None:
 def test_sampled_softmax_is_zero_and_finite_when_every_draw_collides(draws: int) -> None:
     own, drawn = torch.tensor([0.7], requires_grad=True), torch.full((1, draws), 0.7, requires_grad=True)
     blocked = torch.ones(1, draws, dtype=torch.bool)
-    loss = losses.sampled_softmax(own, drawn, blocked)
+    loss = sampled(own, drawn, blocked)
     loss.sum().backward()
     assert loss.tolist() == [0]
     for leaf in (own, drawn):
@@ -130,7 +136,7 @@ def test_free_scores_learn_the_true_probabilities_from_samples_of_any_size(count
     p, q = torch.tensor([0.4, 0.05, 0.2, 0.05, 0.1, 0.1, 0.1]).double(), torch.tensor(Q).double()
     torch.manual_seed(0)
     times = torch.distributions.Multinomial(count, q).sample((10_000,))  # [R, 7]
-    log_times = times.log().clamp(min=losses.NEVER)
+    log_times = times.log().clamp(min=losses.LEAST)
 
     def gradient(scores: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """[7] mean and standard error."""
@@ -139,7 +145,7 @@ def test_free_scores_learn_the_true_probabilities_from_samples_of_any_size(count
         for target in range(7):
             own = leaf[:, target] - q[target].log()
             blocked = torch.zeros(10_000, 7, dtype=torch.bool)
-            expected = expected + p[target] * losses.sampled_softmax(own, leaf - q.log() + log_times, blocked)
+            expected = expected + p[target] * sampled(own, leaf - q.log() + log_times, blocked)
         (grad,) = torch.autograd.grad(expected.sum(), leaf)
         return grad.mean(dim=0), grad.std(dim=0) / 100
 
@@ -147,6 +153,34 @@ def test_free_scores_learn_the_true_probabilities_from_samples_of_any_size(count
     assert (mean.abs() < 5 * error).all()
     mean, error = gradient(torch.zeros(7).double())
     assert (mean.abs() > 5 * error).any()
+
+
+def test_the_log_sum_has_the_gradient_of_the_plain_one() -> None:
+    """Users, vectors and offsets alike; one row has all its candidates blocked."""
+    torch.manual_seed(4)
+    leaves = [torch.randn(*shape, dtype=torch.float64).requires_grad_() for shape in ((5, 3), (7, 3), (7,))]
+    blocked = mask([{0, 2}, set(), set(range(7)), {3}, {6}], 7)
+    kept = torch.tensor([0, 1, 3, 4])
+    found = losses.log_sum_of_products(*leaves, blocked)
+    x, vectors, offset = leaves
+    plain = (x @ vectors.T + offset).masked_fill(blocked, -torch.inf).logsumexp(dim=1)
+    assert found[2] == -torch.inf
+    torch.testing.assert_close(found, plain)
+    weights = torch.tensor([1.0, -2.0, 0.5, 3.0], dtype=torch.float64)
+    one = torch.autograd.grad((found[kept] * weights).sum(), leaves)
+    other = torch.autograd.grad((plain[kept] * weights).sum(), leaves)
+    for ours, expected in zip(one, other, strict=True):
+        torch.testing.assert_close(ours, expected)
+
+
+def test_drawn_items_are_counted_once_and_found_again() -> None:
+    batch = train_batch()
+    drawn = losses.Drawn.of(torch.tensor([6, 3, 0, 2, 2, 0]), batch.candidates)
+    assert drawn.items.tolist() == [0, 2, 3, 6]
+    assert drawn.times.tolist() == [2, 2, 1, 1]
+    full = losses.blocked_pairs(batch)
+    full[range(len(full)), batch.targets] = False
+    assert torch.equal(drawn.blocked(batch, (batch.targets,))[:, :-1], full[:, drawn.items])
 
 
 def test_in_batch_softmax_is_a_sample_of_the_targets(scores: torch.Tensor) -> None:
@@ -185,5 +219,5 @@ def test_large_scores_stay_finite() -> None:
     blocked = torch.zeros(1, 3, dtype=torch.bool)
     expected = pytest.approx(math.log1p(math.exp(-1)), rel=1e-5)
     assert losses.full_softmax(scores.clone(), (label,), blocked)[0].item() == expected
-    sampled = losses.sampled_softmax(scores[:, 0], scores[:, 1:], blocked[:, 1:])
-    assert sampled.item() == pytest.approx(math.log1p(math.exp(-1)), abs=1e-4)
+    loss = sampled(scores[:, 0], scores[:, 1:], blocked[:, 1:])
+    assert loss.item() == pytest.approx(math.log1p(math.exp(-1)), abs=1e-4)

@@ -1,13 +1,14 @@
 """The sequence tower: positions, causality, histories of mixed lengths and padding."""
 
+import math
 from typing import Any
 
 import pytest
 import torch
 
 from benchmarks.plain_ihm import PaddedBlock
+from models import attention
 from models.base import UserInputs
-from models.layers import Reads
 from models.sequence import SequenceUsers, SequenceUsersConfig
 from tests.models.support import user_inputs
 
@@ -63,12 +64,14 @@ def test_a_user_vector_is_the_encoding_behind_the_last_item(layers: int) -> None
     torch.testing.assert_close(at_the_end(net, user_inputs(known), items), expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("path", ["mask", "pairs", "cheapest"])
+@pytest.mark.parametrize("cells", [math.inf, 0.0, None], ids=["bands", "pairs", "cheapest"])
 @each_depth
-def test_mixed_lengths_are_encoded_as_one_by_one(layers: int, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mixed_lengths_are_encoded_as_one_by_one(
+    layers: int, cells: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """None to the longest, at inner positions too; with the same gradient of the items, whichever way rows attend."""
-    if path != "cheapest":
-        monkeypatch.setattr(Reads, "dense", lambda *_: path == "mask")
+    if cells is not None:
+        monkeypatch.setattr(attention, "CELLS_PER_PAIR", cells)
     known = histories([0, 3, 1, LONGEST, 16, 0, 7, LONGEST - 1, 2, 17])
     net, items = tower(layers=layers), vectors().requires_grad_()
     pairs = [(row, position) for row, history in enumerate(known) for position in range(len(history), -1, -3)]

@@ -64,6 +64,23 @@ def test_a_copy_that_nobody_edited_follows_the_template(tmp_path: Path, monkeypa
     assert (prepare_home(settings) / "dagster.yaml").read_text() == "# mine\n"
 
 
+def test_a_copy_whose_writer_was_killed_before_the_note_beside_it_follows_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = load_settings({}, home=tmp_path)
+    folder = prepare_home(settings)
+    (folder / home.ORIGIN).unlink()
+    left = folder / "dagster.yaml.partial-999999999-0.origin"
+    left.touch()
+    prepare_home(settings)
+    assert (folder / home.ORIGIN).exists()
+    assert not left.exists()
+    newer = tmp_path / "newer.yaml"
+    newer.write_text(home.TEMPLATE.read_text() + "# more\n")
+    monkeypatch.setattr(home, "TEMPLATE", newer)
+    assert (prepare_home(settings) / "dagster.yaml").read_text() == newer.read_text()
+
+
 def test_a_home_older_than_the_note_beside_the_copy_follows_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

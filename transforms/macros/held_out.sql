@@ -6,12 +6,12 @@
     Reads the relation `engagements`; adds the column held_out (test, validation or null).
 -#}
 {% macro held_out(held_out_by) -%}
-    {%- set orders = {'time': '"timestamp" desc, source_row desc', 'random': 'md5(cast(source_row as varchar)), source_row'} -%}
+    {%- set orders = {'time': 'timestamp desc, source_row desc', 'random': 'md5(cast(source_row as string)), source_row'} -%}
     {%- if held_out_by not in orders -%}
     {{ exceptions.raise_compiler_error("var held_out_by is '" ~ held_out_by ~ "': use 'time' or 'random'") }}
     {%- endif -%}
     select
-        * exclude (of_user, place),
+        * except (of_user, place),
         case
             when of_user >= 3 and place = 1 then 'test'
             when of_user >= 3 and place = 2 then 'validation'

@@ -12,10 +12,14 @@
     from engagements
     left join (
         select {{ id }}
-        from (select distinct {{ id }} from engagements) as ids
-        qualify
-            row_number() over (order by md5('{{ seed }}:' || {{ id }}), {{ id }})
-            <= floor(cast({{ share }} as double) * count(*) over () + 0.5)
+        from (
+            select
+                {{ id }},
+                row_number() over (order by md5('{{ seed }}:' || {{ id }}), {{ id }}) as place,
+                count(*) over () as total
+            from (select distinct {{ id }} from engagements) as ids
+        ) as placed
+        where place <= floor(cast({{ share }} as double) * total + 0.5)
     ) as chosen
         on engagements.{{ id }} = chosen.{{ id }}
 {%- endmacro %}

@@ -13,7 +13,7 @@
     {%- elif head_rule == 'pareto' %}
         when
             row_number() over (order by train_count desc, item_id)
-            <= greatest(1, floor({{ var('head_share') }} * count(*) filter (where available_at < {{ cutoff }}) over () + 0.5))
+            <= greatest(1, floor({{ var('head_share') }} * count(case when available_at < {{ cutoff }} then 1 end) over () + 0.5))
             then 'head'
     {%- else %}
     {{ exceptions.raise_compiler_error("var head_rule is '" ~ head_rule ~ "': use 'count' or 'pareto'") }}

@@ -14,7 +14,7 @@
     {%- endif -%}
     select user_id, item_id
     from engagements
-    where "timestamp" < (select {{ cutoff(split_kind) }} from engagements)
+    where timestamp < (select {{ cutoff(split_kind) }} from engagements)
     {%- elif counts == 'all_looking_ahead' -%}
     select user_id, item_id from engagements
     {%- else -%}

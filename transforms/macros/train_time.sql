@@ -7,9 +7,9 @@
 -#}
 {% macro cutoff(split_kind) -%}
     {%- if split_kind in ['median_time', 'quantile', 'fraction'] -%}
-    quantile_disc("timestamp", {{ var('quantile') }})
+    {{ discrete_quantile('timestamp', var('quantile')) }}
     {%- elif split_kind in ['leave_one_out', 'held_out_items', 'held_out_users'] -%}
-    min("timestamp") filter (where held_out = 'test')
+    min(timestamp) filter (where held_out = 'test')
     {%- else -%}
     {{ exceptions.raise_compiler_error(
         "var split_kind is '" ~ split_kind
@@ -21,8 +21,8 @@
 {#- Over the engagements before the cutoff. -#}
 {% macro validation_start(split_kind) -%}
     {%- if split_kind == 'leave_one_out' -%}
-    min("timestamp") filter (where held_out = 'validation')
+    min(timestamp) filter (where held_out = 'validation')
     {%- else -%}
-    quantile_disc("timestamp", 1 - {{ var('validation_fraction') }})
+    {{ discrete_quantile('timestamp', '1 - ' ~ var('validation_fraction')) }}
     {%- endif -%}
 {%- endmacro %}

@@ -4,10 +4,10 @@
 -#}
 {% macro window_numbers(cut_by) -%}
     {%- if cut_by == 'frame' -%}
-    select cast(unnest(range((epoch_us(end_at) - epoch_us(cutoff) - 1) // {{ frame_us() }} + 1)) as integer) as "window"
+    select {{ each_below(int_div(epoch_us('end_at') ~ ' - ' ~ epoch_us('cutoff') ~ ' - 1', frame_us()) ~ ' + 1') }} as window
     from span
     {%- else -%}
-    select cast(range as integer) as "window" from range({{ var('windows') }})
+    select {{ each_below(var('windows')) }} as window
     {%- endif -%}
 {%- endmacro %}
 
@@ -21,28 +21,28 @@
 {% macro window_starts(cut_by) -%}
     {%- if cut_by == 'duration' -%}
     select
-        windows."window",
-        make_timestamp(
-            epoch_us(span.cutoff)
-            + ((epoch_us(span.end_at) - epoch_us(span.cutoff)) * windows."window") // {{ var('windows') }}
-        ) as starts_at
+        windows.window,
+        {{ from_epoch_us(
+            epoch_us('span.cutoff') ~ ' + '
+            ~ int_div('(' ~ epoch_us('span.end_at') ~ ' - ' ~ epoch_us('span.cutoff') ~ ') * windows.window', var('windows'))
+        ) }} as starts_at
     from windows
     cross join span
     {%- elif cut_by == 'count' -%}
-    select windows."window", ranked."timestamp" as starts_at
+    select windows.window, ranked.timestamp as starts_at
     from windows
     inner join (
         select
-            engagements."timestamp",
-            row_number() over (order by engagements."timestamp") - 1 as position,
+            engagements.timestamp,
+            row_number() over (order by engagements.timestamp) - 1 as position,
             count(*) over () as total
         from engagements
         cross join span
-        where engagements."timestamp" >= span.cutoff
+        where engagements.timestamp >= span.cutoff
     ) as ranked
-        on ranked.position = (ranked.total * windows."window") // {{ var('windows') }}
+        on ranked.position = {{ int_div('ranked.total * windows.window', var('windows')) }}
     {%- elif cut_by == 'frame' -%}
-    select windows."window", make_timestamp(epoch_us(span.cutoff) + windows."window" * {{ frame_us() }}) as starts_at
+    select windows.window, {{ from_epoch_us(epoch_us('span.cutoff') ~ ' + windows.window * ' ~ frame_us()) }} as starts_at
     from windows
     cross join span
     {%- else -%}

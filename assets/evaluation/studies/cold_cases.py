@@ -87,9 +87,13 @@ def cold_metrics(model: Recommender, tables: DatasetTables, cases: ColdCases) ->
     known = tables.stream.before(tables.cutoff)
     items = item_vectors_of((model,), tables.stream, tables.cutoff)[0]
     users = user_vectors_of(model, after_last(known, cases.users, model.history_length), items)
-    cold = items[torch.from_numpy(cases.items)].T  # [D, N]
+    # Equal vectors have to tie, and a product may round one column otherwise than the next: each is scored once.
+    distinct, places = torch.unique(items[torch.from_numpy(cases.items)], dim=0, return_inverse=True)  # [V, D], [N]
     return np.concatenate(
-        [_metrics((users[part] @ cold).double().numpy(), cases.relevant(part)) for part in _parts(cases)]
+        [
+            _metrics((users[part] @ distinct.T)[:, places].double().numpy(), cases.relevant(part))
+            for part in _parts(cases)
+        ]
     )
 
 

@@ -19,7 +19,7 @@ import pandas as pd
 
 from assets.config import Settings
 from assets.evaluation.files import read_account, write_with_account
-from assets.evaluation.protocol import CaseSet, build_cases, rank_under_protocols, taken
+from assets.evaluation.protocol import CaseSet, build_cases, drawn_rows, rank_under_protocols, taken
 from assets.evaluation.run import fallback
 from assets.evaluation.studies.files import kept_account
 from assets.schema import UserHistory
@@ -167,7 +167,7 @@ def history_cases(test_cases: pd.DataFrame, tables: DatasetTables, settings: Set
         raise ValueError(f"none of {len(every)} test cases is of a user with history: there is nothing to rank")
     limit = settings.studies.max_cases
     if len(rows) > limit:
-        rows = np.sort(np.random.default_rng(CASES_SEED).choice(rows, limit, replace=False))
+        rows = rows[drawn_rows(len(rows), limit, CASES_SEED)]
     return taken(every, rows)
 
 

@@ -5,7 +5,6 @@ from elsewhere, so nothing in it reaches outside its folder: files are named by 
 out of it are refused, and the YAML can build nothing but text, numbers, lists and tables.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,11 +24,10 @@ from assets.ingestion.own_files import matching
 from assets.ingestion.own_tables import FilesOptions
 from assets.ingestion.tables import RawTables
 from assets.ingestion.timestamps import TimestampFormat
-from assets.storage import file_digest
+from assets.storage import DATASET_NAME, file_digest
 
 MAPPING: Final = "mapping.yaml"
 MOST_BYTES: Final = 1 << 20
-NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 OPTIONS: Final = {
     "user": "user_column",
     "item": "item_column",
@@ -112,7 +110,7 @@ class FolderMapping(StrictModel):
 
 def is_mapped(name: str, data_dir: Path | None) -> bool:
     """Whether ``data_dir`` has a folder called ``name`` with a mapping; a name that is a path has none."""
-    return data_dir is not None and NAME.fullmatch(name) is not None and (data_dir / name / MAPPING).is_file()
+    return data_dir is not None and DATASET_NAME.fullmatch(name) is not None and (data_dir / name / MAPPING).is_file()
 
 
 def mapped_names(data_dir: Path | None) -> list[str]:
@@ -156,11 +154,11 @@ def read_mapping(path: Path) -> FolderMapping:
         mapping = FolderMapping.model_validate(content)
         for table in mapping.tables:
             table_options(table, mapping)
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigError(f"{path}: is no YAML: {error}") from error
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, one['loc'])) or 'mapping'}: {one['msg']}" for one in error.errors())
         raise ConfigError(f"{path} is not valid: {problems}. docs/files.md lists the keys") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date or number that there is not
+        raise ConfigError(f"{path}: is no YAML: {error}") from error
     return mapping
 
 

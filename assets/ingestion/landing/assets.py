@@ -8,6 +8,7 @@ from assets import keys
 from assets.config import Settings
 from assets.ingestion.landing.intake import Intake, ingest_claimed
 from assets.ingestion.landing.places import landed_folder
+from assets.ingestion.limits import within
 from assets.ingestion.registry import text_options
 from assets.instants import wall_clock
 from assets.partitions import LANDED, SINGLE_RUN
@@ -33,9 +34,10 @@ SHOWN = 20
 def landed_engagements(
     context: dg.AssetExecutionContext, storage: dg.ResourceParam[Storage], settings: dg.ResourceParam[Settings]
 ) -> dg.MaterializeResult:
-    intake = ingest_claimed(
-        storage, settings.freshness, set(context.partition_keys), wall_clock(), text_options(settings)
-    )
+    with within(settings.limits):
+        intake = ingest_claimed(
+            storage, settings.freshness, set(context.partition_keys), wall_clock(), text_options(settings)
+        )
     for reason in intake.refused.values():
         context.log.warning(f"quarantined {reason}")
     for name in intake.unfinished:

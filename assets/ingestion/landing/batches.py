@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from assets.ingestion.landing.partitions import is_partition
 from assets.ingestion.landing.places import Kind, landed_folder, quarantine_folder
 from assets.schema import Columns
 from assets.storage import Storage, write_parquet
@@ -166,7 +167,8 @@ def short_digest(path: Path) -> str:
 def _folders(storage: Storage, kind: str, partitions: Collection[str] | None) -> list[Path]:
     root = landed_folder(storage, kind)
     if partitions is not None:
-        return [folder for name in sorted(set(partitions)) if (folder := root / name).is_dir()]
+        names = filter(is_partition, sorted(set(partitions)))  # a name that is a path leads out of here
+        return [folder for name in names if (folder := root / name).is_dir()]
     return [folder for folder in root.iterdir() if folder.is_dir()] if root.is_dir() else []
 
 

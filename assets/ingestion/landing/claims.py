@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from assets.config import FreshnessConfig
+from assets.ingestion.errors import IngestionError
 from assets.ingestion.landing.errors import LandingError
 from assets.ingestion.landing.partitions import Span, is_partition, partition_key
 from assets.ingestion.landing.peek import first_partition, seems_whole
@@ -27,6 +28,7 @@ from assets.ingestion.landing.places import (
     quarantine_folder,
     stamped_name,
 )
+from assets.ingestion.limits import limits, refuse_large
 from assets.instants import SECOND
 from assets.storage import Storage, locked, write_text
 
@@ -141,6 +143,7 @@ def _take(storage: Storage, span: Span, file: _Dropped, now: int, seen_at: int, 
     name = file.path.name
     stamped = stamped_name(file.kind, name, seen_at)
     try:
+        refuse_unfit(file.path)
         if abs(now - file.written_at) < SETTLE_SECONDS * SECOND and not seems_whole(file.path):
             claims.unfinished.append(name)
             return
@@ -156,11 +159,35 @@ def _take(storage: Storage, span: Span, file: _Dropped, now: int, seen_at: int, 
         claims.failed[name] = str(error)
 
 
+def refuse_unfit(path: Path) -> None:
+    """Refuse what must not even be opened.
+
+    Raises:
+        LandingError: for a link, which may lead to a file that whoever dropped it may not read, or a file that is
+            larger than the limits allow.
+    """
+    if path.is_symlink():
+        raise LandingError(f"{path.name}: is a link; land the file itself")
+    try:
+        refuse_large(path, limits().landed_bytes, "limits.landed_bytes")
+    except IngestionError as error:
+        raise LandingError(str(error)) from error
+
+
 def _partition(file: _Dropped, span: Span, now: int) -> str:
     if file.path.suffix.lower() not in SUFFIXES:
         raise LandingError(f"{file.path.name}: land files called {' or '.join('*' + suffix for suffix in SUFFIXES)}")
-    known = first_partition(file.path, span, now) if file.kind == Kind.ENGAGEMENTS else None
+    known = _looked_up(file, span, now) if file.kind == Kind.ENGAGEMENTS else None
     return known or partition_key(now, span)
+
+
+def _looked_up(file: _Dropped, span: Span, now: int) -> str | None:
+    try:
+        return first_partition(file.path, span, now)
+    except (LandingError, MemoryError, OSError):
+        raise
+    except Exception as error:  # whatever a strange file makes a library raise, the files behind it must be claimed
+        raise LandingError(f"{file.path.name}: looking at it failed with {type(error).__name__}: {error}") from error
 
 
 def _dropped(storage: Storage) -> Iterator[_Dropped]:

@@ -13,7 +13,7 @@ from typing import Final
 from assets.config import FreshnessConfig
 from assets.ingestion.content import TextOptions
 from assets.ingestion.landing.batches import SHORT, Arrival, Landed, LandedBatch, write_batch
-from assets.ingestion.landing.claims import claimed, drop_empty_claims, finish, quarantine
+from assets.ingestion.landing.claims import claimed, drop_empty_claims, finish, quarantine, refuse_unfit
 from assets.ingestion.landing.contract import file_batch_digest, read_engagements, read_items
 from assets.ingestion.landing.errors import LandingError, UnfinishedError
 from assets.ingestion.landing.places import ClaimedFile, Kind, reading_folder
@@ -115,6 +115,10 @@ def _digest(file: ClaimedFile) -> str | None:
 def _land(
     storage: Storage, config: FreshnessConfig, file: ClaimedFile, now: int, text: TextOptions | None
 ) -> LandedBatch:
+    try:
+        refuse_unfit(file.path)  # it lay open to others until it was claimed
+    except OSError as error:
+        raise LandingError(f"{file.name}: cannot be read: {error}") from error
     with _marked(storage, file):
         landed = _read(config, file, now, text)
     return write_batch(

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from assets.config.data_format import claim
 from assets.ingestion.landing.batches import Landed
 from assets.ingestion.landing.contract import read_engagements, read_items
 from assets.ingestion.landing.digests import row_digests
@@ -72,6 +73,7 @@ def land(
     """
     read = _read_all(files, kind, now, max_quarantine_share)
     pieces = [piece for path, landed in read for piece in _pieces(storage, path, landed, span)]
+    claim(storage)
     with ExitStack() as stack:  # every file is complete before the first appears
         for piece, table in pieces:
             pq.write_table(table, stack.enter_context(atomic_path(piece.path)), compression="zstd")

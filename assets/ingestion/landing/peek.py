@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from assets.ingestion.errors import IngestionError
 from assets.ingestion.landing.errors import LandingError
 from assets.ingestion.landing.partitions import Span, partition_key
+from assets.ingestion.parquet_limits import opened_parquet
 from assets.ingestion.timestamps import MILLISECOND, MILLISECONDS_RANGE, SECOND, SECONDS_RANGE, TimestampFormat, parse
 from assets.ingestion.validate import to_micros
 from assets.schema import Columns
@@ -61,7 +61,7 @@ def _require(path: Path, columns: Iterable[str]) -> None:
 
 def _parquet_instants(path: Path) -> Iterable[int | None]:
     try:
-        with pq.ParquetFile(path) as file:
+        with opened_parquet(path, [Columns.TIMESTAMP]) as file:
             _require(path, file.schema_arrow.names)
             batches = file.iter_batches(ROWS, columns=[Columns.TIMESTAMP], use_threads=False)
             column = next((batch.column(0) for batch in batches if len(batch)), None)
@@ -85,7 +85,7 @@ def _csv_instants(path: Path) -> Iterable[int | None]:
             head = handle.read(HEAD_BYTES)
     except OSError as error:
         raise LandingError(f"{path.name}: cannot be read: {error}") from error
-    rows = csv.reader(io.StringIO(head.decode("utf-8-sig", "replace"), newline=""))
+    rows = csv.reader(io.StringIO(head.decode("utf-8", "replace").lstrip("\ufeff"), newline=""))
     try:
         header = next(rows, [])
         _require(path, header)

@@ -14,6 +14,7 @@ from assets.monitoring.partitions.source import Source, open_source
 from assets.monitoring.tables import Verdict
 from assets.schema import ItemSlice
 from assets.storage import Storage
+from assets.transforms.sql import quoted
 from dashboards.partition_drift import SCORE_COLUMNS, Calibration, judge, reason_of
 from dashboards.partition_features import partition_features
 
@@ -92,7 +93,7 @@ def _volumes(source: Source, reference: Reference, low: np.datetime64, high: np.
     users, unknown = source.row(
         f"""WITH counted AS (SELECT user_id, count(*) AS n FROM engagements WHERE {span} GROUP BY 1)
         SELECT count(*), coalesce(sum(n) FILTER (u.user_id IS NULL), 0)
-        FROM counted LEFT JOIN read_parquet('{reference.users}') u USING (user_id)""",
+        FROM counted LEFT JOIN read_parquet({quoted(reference.users)}) u USING (user_id)""",
         [low, high],
     )
     every, hours = float(engagements), float((high - low) / np.timedelta64(1, "h"))

@@ -22,6 +22,7 @@ from assets.ingestion.landing.partitions import Span
 from assets.monitoring.partitions.source import Source
 from assets.schema import Columns
 from assets.storage import read_parquet, write_json, write_parquet
+from assets.transforms.sql import quoted
 from dashboards.drift_features import OTHER, TOP_CATEGORIES, category_feature
 from dashboards.partition_features import (
     ACTIVITY_DAYS,
@@ -114,7 +115,7 @@ def drawn_rows(source: Source, query: str, users: Path, span: Span) -> pd.DataFr
             AS {ENGAGED_BEFORE}, u.user_id IS NOT NULL AS {KNOWN},
             dense_rank() OVER (ORDER BY m.{PARTITION}, m.user_id) AS {UNIT}
         FROM marked m LEFT JOIN before b ON b.user_id = m.user_id AND b.{PARTITION} = m.{PARTITION}
-        LEFT JOIN (SELECT user_id FROM read_parquet('{users}') WHERE before_reference) u ON u.user_id = m.user_id
+        LEFT JOIN (SELECT user_id FROM read_parquet({quoted(users)}) WHERE before_reference) u ON u.user_id = m.user_id
         ORDER BY m.timestamp, m.user_id, m.item_id
         """
     )

@@ -23,6 +23,7 @@ from assets.schema import Columns
 from assets.serving.live.generation import Generation, GenerationRecord, require_current
 from assets.serving.live.ledger import LedgerEntry, entries
 from assets.storage import Storage
+from assets.transforms.sql import quoted
 
 MEMORY: Final = "1500MB"
 """What DuckDB may hold; more goes to files in a temporary folder beside the monitoring tables."""
@@ -80,7 +81,7 @@ def open_source(storage: Storage) -> Iterator[Source]:
         ledger = entries(reader)
     spill = storage.monitoring / "spill" / str(wall_clock())
     with duckdb.connect(":memory:", config={"memory_limit": MEMORY, "threads": THREADS}) as connection:
-        connection.execute(f"SET temp_directory = {_quoted(spill)}; SET preserve_insertion_order = false")
+        connection.execute(f"SET temp_directory = {quoted(spill)}; SET preserve_insertion_order = false")
         _make_view(connection, storage, generation, record, ledger, removed)
         yield Source(
             connection,
@@ -149,13 +150,9 @@ def _rule(record: GenerationRecord) -> str:
     if rule.minimum_value is not None:
         terms.append(f"value >= {float(rule.minimum_value)!r}")
     if rule.event_types:
-        terms.append(f"event_type IN ({', '.join(_quoted(name) for name in rule.event_types)})")
+        terms.append(f"event_type IN ({', '.join(quoted(name) for name in rule.event_types)})")
     return " AND ".join(terms)
 
 
 def _scan(path: Path) -> str:
-    return f"read_parquet({_quoted(path)}, hive_partitioning = false)"
-
-
-def _quoted(text: object) -> str:
-    return "'" + str(text).replace("'", "''") + "'"
+    return f"read_parquet({quoted(path)}, hive_partitioning = false)"

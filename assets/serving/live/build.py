@@ -13,6 +13,7 @@ import numpy as np
 
 from assets.config import Settings, TriggerConfig
 from assets.ingestion.landing.removed import read_removed
+from assets.serving.engines import write_engines
 from assets.serving.live.apply import apply_batches, rebuild_config, waiting_batches
 from assets.serving.live.base import Progress, fill_base, write_base
 from assets.serving.live.generation import (
@@ -151,6 +152,7 @@ def build_from(storage: Storage, settings: Settings, material: Material, now: in
         origin=material.origin,
     )
     shutil.copytree(material.folder, generation.checkpoint)
+    write_engines(generation.folder, settings)
     model = LiveModel.load(generation.checkpoint)
     if model.digest != record.checkpoint:
         raise CheckpointError(f"the checkpoint of {record.model} was replaced while it was copied: build again")

@@ -2,6 +2,7 @@
 
     current.json                  which one serves; replaced in one rename
     generations/<name>/
+        engines.json              which servers hold the store and the index, where they are not here
         generation.json           written last: a folder without it was left by a killed build
         checkpoint/               a copy of the promoted checkpoint
         base/                     interactions, items and users as the checkpoint's tables hold them
@@ -22,8 +23,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from assets.config import EngagementRule, StrictModel
+from assets.serving.engines import Engines, drop_state, open_store, read_engines
 from assets.serving.store.interface import KeyValueStore
-from assets.serving.store.lmdb_store import LmdbStore
 from assets.storage import Storage, write_json
 
 if TYPE_CHECKING:  # torch is loaded by those who open a generation, not by those who ask which is current
@@ -133,9 +134,14 @@ class Generation:
         """Call the generation complete."""
         write_json(self.folder / RECORD, record.model_dump(mode="json"))
 
-    def open_store(self) -> LmdbStore:
+    @property
+    def engines(self) -> Engines:
+        """What holds its state."""
+        return read_engines(self.folder)
+
+    def open_store(self) -> KeyValueStore:
         """Its store; close it after use."""
-        return LmdbStore(self.store)
+        return open_store(self.engines, self.store)
 
 
 @dataclass(frozen=True)
@@ -244,10 +250,14 @@ def open_generation(storage: Storage, generation: Generation | None = None) -> I
         assets.training.checkpoints.CheckpointError: when its checkpoint is damaged.
     """
     from assets.serving.live.model import LiveModel  # noqa: PLC0415 - torch, see above
+    from assets.training.checkpoints import CheckpointError  # noqa: PLC0415
 
     chosen = generation or require_current(storage)
     record = chosen.record()
-    model = LiveModel.load(chosen.checkpoint)
+    try:
+        model = LiveModel.load(chosen.checkpoint)
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}; to mend what serves: {REBUILD}") from error
     with chosen.open_store() as store:
         yield OpenGeneration(storage, store, model, chosen, record)
 
@@ -257,15 +267,19 @@ def _named(storage: Storage, name: str) -> Generation:
 
 
 def _pointers(storage: Storage) -> dict[str, str | None]:
+    path = storage.live / CURRENT
     try:
-        content: dict[str, str | None] = json.loads((storage.live / CURRENT).read_text(encoding="utf-8"))
+        content: dict[str, str | None] = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
+    except ValueError as error:
+        raise GenerationError(f"{path} is damaged ({error}): {REBUILD}") from error
     return content
 
 
 def _remove(chosen: list[Generation]) -> list[str]:
     for generation in chosen:
         (generation.folder / RECORD).unlink(missing_ok=True)  # first: a removal that is killed leaves no whole one
+        drop_state(generation.engines)
         shutil.rmtree(generation.folder)
     return [generation.name for generation in chosen]

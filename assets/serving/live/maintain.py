@@ -12,12 +12,13 @@ from typing import Any, Final, Literal
 
 from assets.config import Settings
 from assets.instants import DAY
-from assets.serving.ivf_index import IvfIndex
+from assets.serving.engines import drop_unnamed_collections, load_saved_index, new_index
 from assets.serving.live.embedder import Float, index_vectors, stored_vectors, trend_values
 from assets.serving.live.generation import Generation, OpenGeneration
 from assets.serving.live.items import item_ids
 from assets.serving.live.refresh import available_at
 from assets.serving.selfcheck import SelfCheck, measure
+from assets.serving.served_index import ServedIndex
 from assets.serving.snapshot import UserSample, user_sample
 from assets.serving.store.deltas import deltas_after, drop_deltas
 from assets.serving.store.interface import Reader, Table
@@ -122,7 +123,7 @@ def make_snapshot(opened: OpenGeneration, queries: int, now: int) -> dict[str, A
     """
     with opened.store.read() as reader:
         epoch, seq = day_of(get_meta(reader, WATERMARK)), get_meta(reader, SEQ, 0)
-        index = IvfIndex(opened.model.index_dimension)
+        index = new_index(opened.generation.engines, opened.model.index_dimension)
         index.build(*indexable(reader, opened, epoch))
         sample = user_sample(reader, opened.model, 2 * queries, now)
     tuning = sample.take(TUNING)
@@ -155,17 +156,17 @@ def indexable(reader: Reader, opened: OpenGeneration, epoch: int) -> tuple[list[
     return ids, index_vectors(vectors, trend)
 
 
-def load_index(reader: Reader, generation: Generation) -> IvfIndex:
+def load_index(reader: Reader, generation: Generation) -> ServedIndex:
     """The index as the store says that it is: the snapshot with every delta after it."""
     snapshot = get_meta(reader, SNAPSHOT)
-    index = IvfIndex.load(generation.snapshots / snapshot["file"])
+    index = load_saved_index(generation.engines, generation.snapshots / snapshot["file"])
     for delta in deltas_after(reader, snapshot["seq"]):
         index.remove(delta.removed)
         index.upsert(delta.ids, delta.vectors)
     return index
 
 
-def measure_index(opened: OpenGeneration, queries: int, now: int) -> tuple[SelfCheck, UserSample, IvfIndex]:
+def measure_index(opened: OpenGeneration, queries: int, now: int) -> tuple[SelfCheck, UserSample, ServedIndex]:
     """Measure the index as it is served now, deltas included, with users that no snapshot was tuned with.
 
     Args:
@@ -185,7 +186,7 @@ def day_of(instant: int) -> int:
     return instant - instant % DAY
 
 
-def _described(index: IvfIndex, measured: SelfCheck) -> dict[str, Any]:
+def _described(index: ServedIndex, measured: SelfCheck) -> dict[str, Any]:
     values = measured.as_dict()
     del values["k"]
     return {**values, "dimension": index.dimension, "nlist": index.nlist, "nprobe": index.nprobe}
@@ -195,3 +196,4 @@ def _remove_files(generation: Generation, kept: set[str]) -> None:
     for path in generation.snapshots.iterdir():
         if path.name not in kept:
             path.unlink(missing_ok=True)
+    drop_unnamed_collections(generation.engines, [generation.snapshots / name for name in kept])

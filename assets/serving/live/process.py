@@ -12,6 +12,7 @@ from assets.ingestion.landing.batches import LandedBatch
 from assets.ingestion.landing.claims import claimed
 from assets.ingestion.landing.intake import Intake, finish_applied, ingest_claimed, refuse_batch
 from assets.ingestion.landing.places import ClaimedFile
+from assets.ingestion.limits import within
 from assets.ingestion.registry import text_options
 from assets.serving.live.apply import apply_batches, feature_config, waiting_batches
 from assets.serving.live.generation import OpenGeneration, open_generation, writer_lock
@@ -63,7 +64,8 @@ def process_waiting(
         NoIndexError: when nothing serves yet.
     """
     chosen = list(claimed(storage)) if partitions is None else partitions
-    intake = ingest_claimed(storage, settings.freshness, chosen, clock(), text_options(settings))
+    with within(settings.limits):
+        intake = ingest_claimed(storage, settings.freshness, chosen, clock(), text_options(settings))
     with locked(writer_lock(storage)), open_generation(storage) as opened:
         reconcile(opened, settings, clock())
         done = _apply_landed(opened, settings, chosen, clock())

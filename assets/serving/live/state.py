@@ -8,13 +8,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from assets.schema import Columns
-from assets.serving.ivf_index import IvfIndex
 from assets.serving.live.batch import BatchState, batch_state
 from assets.serving.live.generation import OpenGeneration
 from assets.serving.live.maintain import load_index
 from assets.serving.live.stored import StoredItems, item_histories, seen_items, stored_items, user_histories
 from assets.serving.store.interface import Reader, Table
 from assets.serving.store.meta import WATERMARK, get_meta
+from assets.serving.vector_index import VectorIndex
 
 __all__ = ["BatchState", "Differences", "batch_state", "differences"]
 
@@ -128,7 +128,7 @@ def _compare_vectors(found: Differences, live: StoredItems, batch: BatchState) -
 
 
 def _compare_index(
-    found: Differences, index: IvfIndex, opened: OpenGeneration, live: StoredItems, batch: BatchState
+    found: Differences, index: VectorIndex, opened: OpenGeneration, live: StoredItems, batch: BatchState
 ) -> None:
     """The index holds what the store's vectors and the trends of now make, the latter but where they are stale."""
     frame = live.frame

@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from assets.serving.engines import Engines, load_saved_index
 from assets.serving.exact_index import ExactIndex
-from assets.serving.ivf_index import IvfIndex
+from assets.serving.index_file import IndexFileError
 from assets.serving.retrieval.twin import Twin
+from assets.serving.served_index import ServedIndex
 from assets.serving.store.deltas import Delta, deltas_after
 from assets.serving.store.interface import KeyValueStore
 from assets.serving.store.meta import SNAPSHOT, get_meta
@@ -31,7 +33,7 @@ class LiveIndexError(RuntimeError):
 class Indexed:
     """An index, and the number of the last delta it holds."""
 
-    index: IvfIndex
+    index: ServedIndex
     seq: int
 
 
@@ -63,13 +65,17 @@ class LiveIndex:
         store: holds META's SNAPSHOT and the deltas.
         snapshots: folder of the snapshot files.
         clock: wall clock, microseconds.
+        engines: what holds the index; by default files alone.
 
     Raises:
         LiveIndexError: when there is no snapshot, or when deltas are missing.
         assets.serving.index_file.IndexFileError: when the snapshot is damaged.
     """
 
-    def __init__(self, store: KeyValueStore, snapshots: Path, clock: Callable[[], int]) -> None:
+    def __init__(
+        self, store: KeyValueStore, snapshots: Path, clock: Callable[[], int], engines: Engines | None = None
+    ) -> None:
+        self._engines = engines or Engines()
         self._store, self._folder, self._clock = store, snapshots, clock
         self._refreshing = threading.Lock()
         self._damaged = False
@@ -154,11 +160,17 @@ class LiveIndex:
         raise LiveIndexError(f"{self._folder / snapshot['file']} is missing, or deltas after it: run `thaw run` again")
 
     def _read_copies(self, snapshot: dict[str, Any]) -> tuple[Indexed, Indexed] | None:
-        """Two copies; ``None`` where the file was replaced by a newer one meanwhile."""
+        """Two copies; ``None`` where the snapshot was replaced by a newer one meanwhile."""
         try:
-            first, second = (IvfIndex.load(self._folder / snapshot["file"]) for _ in range(2))
+            first, second = (load_saved_index(self._engines, self._folder / snapshot["file"]) for _ in range(2))
         except FileNotFoundError:
             return None
+        except IndexFileError:
+            with self._store.read() as reader:
+                replaced = get_meta(reader, SNAPSHOT) != snapshot
+            if replaced:  # what its file names on a server was dropped with it
+                return None
+            raise
         first.threads = second.threads = 1  # searches run beside each other instead
         return Indexed(first, int(snapshot["seq"])), Indexed(second, int(snapshot["seq"]))
 
@@ -177,7 +189,7 @@ class LiveIndex:
 
 
 def search_among(
-    index: IvfIndex, ids: Sequence[str], queries: Float, k: int, exclude: Exclude | None = None
+    index: ServedIndex, ids: Sequence[str], queries: Float, k: int, exclude: Exclude | None = None
 ) -> SearchResult:
     """Exact search among those of ``ids`` that are in ``index``."""
     known = [item for item in dict.fromkeys(ids) if item in index]

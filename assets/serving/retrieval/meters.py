@@ -10,6 +10,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from assets.serving.retrieval.admission import Admission
 from assets.serving.retrieval.follower import Follower
 
 SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
@@ -19,13 +20,14 @@ OTHER: Final = "other"
 class Meters:
     """Requests by path and status, their seconds, and the state of the index."""
 
-    def __init__(self, follower: Follower) -> None:
+    def __init__(self, follower: Follower, admission: Admission) -> None:
         self.registry = CollectorRegistry()
         self.requests = Counter("thaw_requests", "Requests answered.", ["path", "status"], registry=self.registry)
         self.seconds = Histogram(
             "thaw_request_seconds", "Seconds to answer.", ["path"], registry=self.registry, buckets=SECONDS
         )
         self.registry.register(_IndexState(follower))
+        self.registry.register(_QueueState(admission))
 
 
 class _IndexState(Collector):
@@ -43,6 +45,18 @@ class _IndexState(Collector):
             yield GaugeMetricFamily("thaw_index_items", "Items in the index.", value=retriever.size)
             yield GaugeMetricFamily("thaw_index_seq", "Number of the last delta seen.", value=retriever.version.seq)
             yield GaugeMetricFamily("thaw_index_lag", "Deltas written and not seen yet.", value=retriever.lag)
+
+
+class _QueueState(Collector):
+    """Read when somebody asks."""
+
+    def __init__(self, admission: Admission) -> None:
+        self._admission = admission
+
+    def collect(self) -> Iterator[Metric]:
+        yield GaugeMetricFamily("thaw_queries_running", "Queries computed now.", value=self._admission.running)
+        yield GaugeMetricFamily("thaw_queries_waiting", "Queries that wait for a turn.", value=self._admission.waiting)
+        yield CounterMetricFamily("thaw_queries_refused", "Queries refused: too many.", value=self._admission.refused)
 
 
 class MeteredApp:

@@ -7,11 +7,13 @@
     GET  /docs      what there is, without any file from elsewhere    GET /openapi.json
 
 With a token, ``/v1`` and ``/metrics`` want ``Authorization: Bearer <token>``. Every error is {"error": "..."}; only a
-body whose stated length is too large is refused in plain text, by the framework.
+body whose stated length is too large is refused in plain text, by the framework. More queries than it can do are
+answered 503 with ``Retry-After`` (:mod:`assets.serving.retrieval.admission`); what a connection may cost is bounded by
+:mod:`assets.serving.retrieval.clients`, whose options the server must be run with.
 """
 
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
@@ -20,16 +22,19 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from assets.config import ServiceConfig
 from assets.serving.live.requests import InstantError
-from assets.serving.retrieval.answers import Recommendations, Similar, Version
+from assets.serving.retrieval.admission import Admission, AdmittedApp, OverloadedError, refused
+from assets.serving.retrieval.answers import Recommendations, Similar
 from assets.serving.retrieval.follower import Follower
 from assets.serving.retrieval.manual import manual_page
 from assets.serving.retrieval.meters import MeteredApp, Meters
-from assets.serving.retrieval.retriever import Retriever, UnknownItemError, wall_clock
+from assets.serving.retrieval.queries import Queries, Wish
+from assets.serving.retrieval.refusals import NOT_INDEXED, NOT_READY, QUERY_REFUSED, TOKEN_WANTED
+from assets.serving.retrieval.retriever import Retriever, wall_clock
 from assets.serving.retrieval.served import ServedLog
 
 LONGEST_ID = 256
@@ -64,12 +69,14 @@ def create_app(
         clock: wall clock, microseconds.
     """
     follower = Follower(opening, config.poll_milliseconds / 1000, served, clock)
-    meters = Meters(follower)
+    admission = Admission(config)
+    meters = Meters(follower, admission)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         follower.start()
         yield
+        admission.close()
         follower.stop()
 
     app = FastAPI(
@@ -82,14 +89,18 @@ def create_app(
         max_body_size=config.max_body_bytes,
     )
     app.state.follower = follower
-    app.add_middleware(MeteredApp, meters=meters, paths=PATHS)
+    app.add_middleware(AdmittedApp, admission=admission)
+    app.add_middleware(MeteredApp, meters=meters, paths=PATHS)  # the outer one: it counts what the other refuses
     app.add_exception_handler(StarletteHTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(InstantError, _impossible)
+    app.add_exception_handler(OverloadedError, _overloaded)
     guarded = [Depends(_guard(token))]
-    app.include_router(_queries(follower, config, served, clock), dependencies=guarded)
+    app.include_router(
+        _queries(Queries(follower, admission, served, clock), config), dependencies=guarded, responses=QUERY_REFUSED
+    )
     app.include_router(_state(follower))
-    app.include_router(_metrics(meters), dependencies=guarded)
+    app.include_router(_metrics(meters), dependencies=guarded, responses=TOKEN_WANTED)
 
     @app.get("/docs", include_in_schema=False)
     def docs() -> HTMLResponse:
@@ -98,7 +109,7 @@ def create_app(
     return app
 
 
-def _queries(follower: Follower, config: ServiceConfig, served: ServedLog, clock: Callable[[], int]) -> APIRouter:
+def _queries(queries: Queries, config: ServiceConfig) -> APIRouter:
     router, usual = APIRouter(prefix="/v1", tags=["queries"]), min(USUAL_K, config.max_k)
     count = Annotated[int, Query(ge=1, le=config.max_k, description=COUNT)]
     new = Annotated[bool, Query(description=NEW)]
@@ -110,56 +121,51 @@ def _queries(follower: Follower, config: ServiceConfig, served: ServedLog, clock
         model_config = ConfigDict(extra="forbid")
 
         users: list[Id] = Field(min_length=1, max_length=config.max_users, description="user ids")
-        k: int = Field(usual, ge=1, le=config.max_k, description=COUNT)
-        new_only: bool = Field(False, description=NEW)
-        why: bool = Field(False, description=EXPLAINED)
+        # true is no number, and "yes" no truth value; the document says so, and clients that err are told.
+        k: Annotated[int, BeforeValidator(_a_number)] = Field(usual, ge=1, le=config.max_k, description=COUNT)
+        new_only: bool = Field(False, description=NEW, strict=True)
+        why: bool = Field(False, description=EXPLAINED, strict=True)
         at: AwareDatetime | None = Field(None, description=AT)
 
-    def answered(version: Version) -> None:
-        served.answered(version.generation, version.seq, clock())
-
-    @router.get("/recommend")
-    def recommend(
+    @router.get("/recommend", response_model=Recommendations)
+    async def recommend(
         user: Annotated[str, Query(min_length=1, max_length=LONGEST_ID, description="user id")],
         k: count = usual,
         new_only: new = False,
         why: explained = False,
         at: Annotated[AwareDatetime | None, Query(description=AT)] = None,
-    ) -> Recommendations:
+    ) -> Response:
         """The best items for a user, without those engaged with before; what is popular for an unknown user."""
-        (answer,) = _ready(follower).recommend([user], k, new_only, why, at)
-        answered(answer.version)
-        return answer
+        return await queries.recommend(user, Wish(k, new_only, why, at))
 
-    @router.post("/recommend")
-    def recommend_many(asked: Asked) -> list[Recommendations]:
+    @router.post("/recommend", response_model=list[Recommendations])
+    async def recommend_many(asked: Asked) -> Response:
         """The same for several users, in their order."""
-        answers = _ready(follower).recommend(asked.users, asked.k, asked.new_only, asked.why, asked.at)
-        answered(answers[0].version)
-        return answers
+        wish = Wish(asked.k, asked.new_only, asked.why, asked.at)
+        return await queries.recommend_many(asked.users, wish)
 
-    @router.get("/similar")
-    def similar(
+    @router.get("/similar", response_model=Similar, responses=NOT_INDEXED)
+    async def similar(
         item: Annotated[str, Query(min_length=1, max_length=LONGEST_ID, description="item id")],
         k: count = usual,
-    ) -> Similar:
+    ) -> Response:
         """The items whose embeddings are nearest to that of an item, by cosine."""
-        try:
-            answer = _ready(follower).similar(item, k)
-        except UnknownItemError as error:
-            raise HTTPException(404, str(error)) from error
-        except ValueError as error:
-            raise HTTPException(422, str(error)) from error
-        answered(answer.version)
-        return answer
+        return await queries.similar(item, k)
 
     return router
+
+
+def _a_number(value: object) -> object:
+    """What pydantic would make an integer of, but for what JSON says is none; 10.0 is one."""
+    if isinstance(value, bool | str):
+        raise ValueError("must be a number")
+    return value
 
 
 def _state(follower: Follower) -> APIRouter:
     router = APIRouter(tags=["state"])
 
-    @router.get("/healthz")
+    @router.get("/healthz", responses=NOT_READY)
     def healthz(response: Response) -> dict[str, Any]:
         """Whether an index is loaded (503 until then), which one, and how many deltas it is behind."""
         retriever = follower.retriever
@@ -191,14 +197,14 @@ def _metrics(meters: Meters) -> APIRouter:
     return router
 
 
-def _guard(token: str | None) -> Callable[..., None]:
+def _guard(token: str | None) -> Callable[..., Awaitable[None]]:
     """A dependency that lets nobody through without the token; everybody where there is none."""
     if token is None:
-        return lambda: None
+        return _everybody
     bearer = HTTPBearer(auto_error=False)
     expected = token.encode()
 
-    def guard(shown: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> None:
+    async def guard(shown: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> None:
         if shown is None or not secrets.compare_digest(shown.credentials.encode(), expected):
             raise HTTPException(
                 401, "a bearer token is needed: Authorization: Bearer <token>", {"WWW-Authenticate": "Bearer"}
@@ -207,10 +213,8 @@ def _guard(token: str | None) -> Callable[..., None]:
     return guard
 
 
-def _ready(follower: Follower) -> Retriever:
-    if follower.retriever is None:
-        raise HTTPException(503, follower.error or "the index is being loaded", {"Retry-After": "1"})
-    return follower.retriever
+async def _everybody() -> None:
+    """Not a plain function: FastAPI would call it in a thread, which takes longer than a query's own work."""
 
 
 def _http_error(_: Request, error: Exception) -> JSONResponse:
@@ -220,6 +224,11 @@ def _http_error(_: Request, error: Exception) -> JSONResponse:
 
 def _impossible(_: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"error": str(error)}, 422)
+
+
+def _overloaded(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, OverloadedError)
+    return refused(error)
 
 
 def _invalid(_: Request, error: Exception) -> JSONResponse:

@@ -40,7 +40,7 @@ class Serving:
         self.generation, self.store, self.model = generation, store, model
         self.close: Callable[[], None] = lambda: None
         self.clock = clock
-        self.index = LiveIndex(store, generation.snapshots, clock)
+        self.index = LiveIndex(store, generation.snapshots, clock, generation.engines)
         self.catalog = self._read_catalog()
 
     def refresh(self) -> Followed:

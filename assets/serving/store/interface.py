@@ -1,7 +1,7 @@
 """An ordered key-value store with transactions: all that the freshness path asks of one.
 
-Any number of readers, each over one consistent state, beside one writer. LMDB stands behind it here
-(:mod:`.lmdb_store`); a server with transactions and ordered keys could. Keys are not empty and have at most 511 bytes;
+Any number of readers, each over one consistent state, beside one writer. LMDB stands behind it (:mod:`.lmdb_store`), or
+a Redis server (:mod:`.redis_store`). Keys are not empty and have at most 511 bytes;
 what keys and values mean is in :mod:`.records`.
 """
 
@@ -9,6 +9,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from enum import StrEnum
+from typing import Self
+
+
+class StoreFaultError(OSError):
+    """The disk, the library or the server failed: no fault of what was to be written."""
+
+
+class StoreUseError(RuntimeError):
+    """The store is used after it was closed or across a fork, or one thread writes within its own write."""
 
 
 class Table(StrEnum):
@@ -100,3 +109,9 @@ class KeyValueStore(ABC):
     @abstractmethod
     def close(self) -> None:
         """Give back what this object holds; the data stays."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -14,20 +14,12 @@ from typing import Any, ClassVar
 
 import lmdb
 
-from assets.serving.store.interface import KeyValueStore, Reader, Table, Writer
+from assets.serving.store.interface import KeyValueStore, Reader, StoreFaultError, StoreUseError, Table, Writer
 
 MAP_SIZE = 1 << 40
 """Address space, not disk: the file grows as it is written."""
 
 MAX_READERS = 512
-
-
-class StoreFaultError(OSError):
-    """The disk or LMDB failed: no fault of what was to be written."""
-
-
-class StoreUseError(RuntimeError):
-    """The store is used after it was closed or across a fork, or one thread writes within its own write."""
 
 
 class LmdbReader(Reader):
@@ -140,14 +132,11 @@ class LmdbStore(KeyValueStore):
         if self._shared.process != os.getpid():
             raise StoreUseError(f"{self.path} was opened before this process was forked; start processes by spawn")
 
-    def __enter__(self) -> "LmdbStore":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
 
 def _open(path: Path) -> _Shared:
     path.mkdir(parents=True, exist_ok=True)
-    environment = lmdb.open(str(path), map_size=MAP_SIZE, max_dbs=len(Table), max_readers=MAX_READERS)
+    try:
+        environment = lmdb.open(str(path), map_size=MAP_SIZE, max_dbs=len(Table), max_readers=MAX_READERS)
+    except lmdb.Error as error:
+        raise StoreFaultError(f"{path}: the store cannot be opened ({error}): `thaw run` builds it anew") from error
     return _Shared(environment, {table: environment.open_db(table.value.encode()) for table in Table})

@@ -10,6 +10,7 @@ import pytest
 
 from assets.ingestion import blocks, duplicates
 from assets.ingestion.blocks import read_csv_blocks
+from assets.ingestion.errors import IngestionError
 from assets.ingestion.rows import SourceRows, read_csv
 
 
@@ -59,6 +60,32 @@ def test_numbers_are_lines_in_every_block(tmp_path: Path) -> None:
     for part in parts:
         assert part.column("a").to_pylist() == [str(number) for number in part.numbers.to_pylist()]
         assert part.set_aside["content"].to_pylist() == [str(number) for number in part.set_aside["row"].to_pylist()]
+
+
+def test_a_mark_in_front_of_a_block_belongs_to_its_field(tmp_path: Path) -> None:
+    """Arrow takes a byte order mark away from whatever it is given first."""
+    path = tmp_path / "x.csv"
+    path.write_text("a,b\n" + "\ufeff1,2\n" * 60)
+    parts = read_csv_blocks(path, ",", "utf-8", block_bytes=50)
+    assert len(parts) > 3
+    table, _, _ = _whole(parts)
+    assert table["a"].to_pylist() == ["\ufeff1"] * 60
+    assert table.equals(read_csv(path).table.combine_chunks())
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_byte_order_marks_are_no_part_of_the_first_name(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "x.csv"
+    path.write_bytes("\ufeff\ufeffa,b\n1,2\n".encode(encoding))
+    for rows in (read_csv(path, encoding=encoding), *read_csv_blocks(path, ",", encoding)):
+        assert rows.table.to_pydict() == {"a": ["1"], "b": ["2"]}
+
+
+def test_a_name_given_twice_is_refused_behind_byte_order_marks_too(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_bytes("\ufeff\ufeffa,a\n1,2\n".encode())
+    with pytest.raises(IngestionError, match="column names a are the same to SQL"):
+        read_csv(path)
 
 
 def test_a_quote_anywhere_keeps_the_file_whole(tmp_path: Path) -> None:

@@ -1,8 +1,6 @@
 """Every check passes on right tables, and fails, naming the rows, on a table planted with what it is there to find."""
 
-import shutil
 from collections.abc import Callable
-from pathlib import Path
 
 import dagster as dg
 import numpy as np
@@ -17,21 +15,9 @@ from assets.quality.suites import SUITES
 from assets.quality.vocabulary import Limits
 from assets.storage import Storage
 from dashboards.data_docs import TableResult
-from tests.assets.quality.toy import change, set_cell, toy_settings, write_dataset
+from tests.assets.quality.toy import change, set_cell, toy_settings
 
 FUTURE = pd.Timestamp("2999-01-01")
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory: pytest.TempPathFactory) -> Storage:
-    return write_dataset(tmp_path_factory.mktemp("toy"))
-
-
-@pytest.fixture
-def storage(dataset: Storage, tmp_path: Path) -> Storage:
-    """A copy of the dataset, to plant faults in."""
-    shutil.copytree(dataset.root, tmp_path / "data")
-    return Storage(tmp_path / "data", dataset.dataset)
 
 
 def validate(storage: Storage, name: str, split: SplitConfig | None = None) -> TableResult:

@@ -1,6 +1,5 @@
 """Every index against brute force written out here."""
 
-from collections.abc import Sequence
 from unittest.mock import patch
 
 import numpy as np
@@ -11,43 +10,11 @@ from hypothesis import strategies as st
 from assets.serving import ivf_index
 from assets.serving.exact_index import ExactIndex
 from assets.serving.ivf_index import IvfIndex, cells
-from assets.serving.vector_index import SearchResult, VectorIndex
+from assets.serving.vector_index import VectorIndex
+from tests.assets.serving import index_contract as contract
+from tests.assets.serving.index_contract import DIMENSION, ITEMS, STEPS, VECTOR, Vectors, filled
 
-DIMENSION = 3
 KINDS: list[type[VectorIndex]] = [ExactIndex, IvfIndex]
-Vectors = dict[str, tuple[float, ...]]
-
-
-def filled(kind: type[VectorIndex], vectors: Vectors) -> VectorIndex:
-    index = kind(DIMENSION)
-    index.build(list(vectors), np.array(list(vectors.values()), np.float32).reshape(-1, DIMENSION))
-    return index
-
-
-def assert_answers(
-    result: SearchResult, vectors: Vectors, queries: np.ndarray, k: int, exclude: Sequence[Sequence[str]]
-) -> None:
-    """Integer vectors have exact scores; which of several ties is returned is free."""
-    for row, query in enumerate(queries):
-        allowed = {item: float(np.dot(vector, query)) for item, vector in vectors.items() if item not in exclude[row]}
-        best = sorted(allowed.values(), reverse=True)[:k]
-        count = len(best)
-        assert result.scores[row, :count].tolist() == best
-        assert [allowed[item] for item in result.ids[row, :count]] == best
-        assert len(set(result.ids[row, :count])) == count
-        assert result.ids[row, count:].tolist() == [None] * (k - count)
-        assert np.isneginf(result.scores[row, count:]).all()
-
-
-ITEMS = st.sampled_from([f"item {number}" for number in range(12)])
-VECTOR = st.tuples(*[st.integers(-3, 3).map(float)] * DIMENSION)
-STEPS = st.lists(
-    st.one_of(
-        st.tuples(st.just("upsert"), st.lists(st.tuples(ITEMS, VECTOR), max_size=6)),
-        st.tuples(st.just("remove"), st.lists(ITEMS, max_size=6)),
-    ),
-    max_size=12,
-)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -57,23 +24,8 @@ def test_any_sequence_of_changes_leaves_the_answers_of_brute_force(
     kind: type[VectorIndex], start: Vectors, steps: list, data: st.DataObject
 ) -> None:
     with patch.object(ivf_index, "POINTS_PER_LIST", 2):  # several cells for a handful of items
-        index, model = filled(kind, start), dict(start)
-    for name, argument in steps:
-        if name == "upsert":
-            new = len({item for item, _ in argument} - set(model))
-            rows = np.array([vector for _, vector in argument], np.float32).reshape(-1, DIMENSION)
-            assert index.upsert([item for item, _ in argument], rows) == new
-            model.update(argument)
-        else:
-            known = set(argument) & set(model)
-            assert index.remove(argument) == len(known)
-            model = {item: vector for item, vector in model.items() if item not in known}
-        assert index.size == len(model)
-        queries = np.array(data.draw(st.lists(VECTOR, min_size=1, max_size=3)), np.float32)
-        k = data.draw(st.integers(1, 14))
-        exclude = [data.draw(st.lists(ITEMS, max_size=5)) for _ in queries]
-        assert_answers(index.search(queries, k, exclude), model, queries, k, exclude)
-        assert_answers(index.search(queries, k), model, queries, k, [[]] * len(queries))
+        index = filled(kind, start)
+    contract.changes_leave_the_answers_of_brute_force(index, start, steps, data)
 
 
 def many(count: int, seed: int = 0) -> tuple[list[str], np.ndarray]:
@@ -123,55 +75,22 @@ def test_asking_for_everything_returns_everything() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_empty_index_finds_nothing_and_grows(kind: type[VectorIndex]) -> None:
-    index = kind(DIMENSION)
-    result = index.search(np.ones((2, DIMENSION), np.float32), 4, [["a"], []])
-    assert result.ids.tolist() == [[None] * 4] * 2
-    assert np.isneginf(result.scores).all()
-    assert index.remove(["a"]) == 0
-    assert index.upsert(["a"], np.ones((1, DIMENSION), np.float32)) == 1
-    assert index.search(np.ones((1, DIMENSION), np.float32), 1).ids.tolist() == [["a"]]
-    assert index.search(np.ones((0, DIMENSION), np.float32), 1).ids.shape == (0, 1)
+    contract.an_empty_index_finds_nothing_and_grows(kind)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_last_vector_of_an_id_given_twice_wins(kind: type[VectorIndex]) -> None:
-    index = kind(DIMENSION)
-    assert index.upsert(["a", "b", "a"], np.array([[1, 0, 0], [2, 0, 0], [3, 0, 0]], np.float32)) == 2
-    assert index.search(np.array([[1, 0, 0]], np.float32), 3).scores[0, :2].tolist() == [3.0, 2.0]
-    assert index.vectors(["a"]).tolist() == [[3, 0, 0]]
+    contract.the_last_vector_of_an_id_given_twice_wins(kind)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_building_replaces_what_was_there(kind: type[VectorIndex]) -> None:
-    index = filled(kind, {"a": (1, 0, 0), "b": (0, 1, 0)})
-    index.build(["c"], np.array([[0, 0, 1]], np.float32))
-    assert index.ids == ["c"]
-    assert index.search(np.ones((1, DIMENSION), np.float32), 2).ids.tolist() == [["c", None]]
+    contract.building_replaces_what_was_there(kind)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_bad_input_is_named_and_changes_nothing(kind: type[VectorIndex]) -> None:
-    index = filled(kind, {"a": (1, 0, 0)})
-    bad = np.array([[0, 0, 1], [0, np.nan, 0]], np.float32)
-    with pytest.raises(ValueError, match="'c' is not finite"):
-        index.upsert(["b", "c"], bad)
-    with pytest.raises(ValueError, match="'b' is given twice"):
-        index.build(["b", "b"], np.ones((2, DIMENSION), np.float32))
-    with pytest.raises(ValueError, match="dimension 3"):
-        index.upsert(["b"], np.ones((1, 4), np.float32))
-    with pytest.raises(ValueError, match="dimension 3"):
-        index.search(np.ones((1, 2), np.float32), 1)
-    with pytest.raises(ValueError, match="query 1 is not finite"):
-        index.search(bad, 1)
-    with pytest.raises(ValueError, match="k must be at least 1"):
-        index.search(np.ones((1, DIMENSION), np.float32), 0)
-    with pytest.raises(ValueError, match="1 lists of excluded items for 2 queries"):
-        index.search(np.ones((2, DIMENSION), np.float32), 1, [[]])
-    with pytest.raises(KeyError, match="'z' is not in the index"):
-        index.vectors(["a", "z"])
-    with pytest.raises(ValueError, match="at least 1"):
-        kind(0)
-    assert index.ids == ["a"]
+    contract.bad_input_is_named_and_changes_nothing(kind)
 
 
 @pytest.mark.parametrize(("items", "expected"), [(0, 1), (1, 1), (77, 1), (78, 2), (1682, 43), (100_000, 632)])

@@ -15,37 +15,15 @@ from assets.serving.exact_index import ExactIndex
 from assets.serving.index_file import IndexFileError
 from assets.serving.ivf_index import IvfIndex
 from assets.serving.vector_index import VectorIndex
+from tests.assets.serving import index_contract as contract
+from tests.assets.serving.index_contract import changed_index
 
 KINDS: list[type[VectorIndex]] = [ExactIndex, IvfIndex]
-DIMENSION = 4
-
-
-def changed_index(kind: type[VectorIndex], count: int = 300) -> VectorIndex:
-    """An index with removed, replaced and added items, and ids beyond ASCII."""
-    vectors = np.random.default_rng(0).normal(size=(count + 5, DIMENSION)).astype(np.float32)
-    ids = [f"Amélie {number}" for number in range(count)]
-    index = kind(DIMENSION)
-    index.build(ids, vectors[:count])
-    index.remove(ids[:20])
-    index.upsert([*ids[30:34], "новое"], vectors[count:])
-    return index
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_loaded_index_answers_and_changes_as_the_saved_one(kind: type[VectorIndex], tmp_path: Path) -> None:
-    index = changed_index(kind)
-    index.save(tmp_path / "index.safetensors", {"model": "two_tower", "seed": 3})
-    loaded = kind.load(tmp_path / "index.safetensors")
-    assert (loaded.size, loaded.dimension, loaded.ids) == (index.size, index.dimension, index.ids)
-    assert loaded.metadata == {"model": "two_tower", "seed": 3}
-    np.testing.assert_array_equal(loaded.vectors(loaded.ids), index.vectors(index.ids))
-    queries = np.random.default_rng(1).normal(size=(5, DIMENSION)).astype(np.float32)
-    for one in (index, loaded):
-        one.remove(["новое", "Amélie 40"])
-        one.upsert(["Amélie 41", "newest"], queries[:2])
-    first, second = index.search(queries, 8, [["newest"]] * 5), loaded.search(queries, 8, [["newest"]] * 5)
-    assert first.ids.tolist() == second.ids.tolist()
-    np.testing.assert_allclose(first.scores, second.scores, rtol=1e-6)
+    contract.a_loaded_index_answers_and_changes_as_the_saved_one(kind, kind.load, tmp_path)
 
 
 def test_the_tuned_number_of_probes_is_saved(tmp_path: Path) -> None:
@@ -59,11 +37,7 @@ def test_the_tuned_number_of_probes_is_saved(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_empty_index_survives_saving(kind: type[VectorIndex], tmp_path: Path) -> None:
-    kind(DIMENSION).save(tmp_path / "index.safetensors")
-    loaded = kind.load(tmp_path / "index.safetensors")
-    assert loaded.size == 0
-    loaded.upsert(["a"], np.ones((1, DIMENSION), np.float32))
-    assert loaded.search(np.ones((1, DIMENSION), np.float32), 1).ids.tolist() == [["a"]]
+    contract.an_empty_index_survives_saving(kind, kind.load, tmp_path)
 
 
 def test_a_missing_file_names_what_to_materialize(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from tests.models.contract import (
     checkerboard_rows,
     features,
     other_future_rows,
+    write_checkerboard,
 )
 from tests.support import Row, interactions_frame, write_tables
 
@@ -46,28 +47,15 @@ def content(rows: Sequence[Row]) -> dict[str, list[float]]:
     return {item: numbers for item, numbers in everything.items() if item not in BARE}
 
 
-def write(root: Path, rows: list[Row], numbers: Mapping[str, Sequence[float]]) -> Storage:
-    item_features, user_features = features(rows)
-    return write_tables(
-        root,
-        interactions_frame(rows),
-        CUTOFF,
-        VALIDATION_START,
-        item_features=item_features,
-        user_features=user_features,
-        item_content=numbers,
-    )
-
-
 @pytest.fixture(scope="module")
 def board(tmp_path_factory: pytest.TempPathFactory) -> Storage:
-    return write(tmp_path_factory.mktemp("board"), checkerboard_rows(), content(checkerboard_rows()))
+    return write_checkerboard(tmp_path_factory.mktemp("board"), checkerboard_rows(), content(checkerboard_rows()))
 
 
 @pytest.fixture(scope="module")
 def other_future(tmp_path_factory: pytest.TempPathFactory) -> Storage:
     rows = other_future_rows()
-    return write(tmp_path_factory.mktemp("other-future"), rows, content(rows))
+    return write_checkerboard(tmp_path_factory.mktemp("other-future"), rows, content(rows))
 
 
 @pytest.mark.parametrize("world", NETS, indirect=True)
@@ -79,13 +67,15 @@ class TestNetsWithContent(PersonalisedContract):
     def test_an_items_content_moves_that_item_alone(self, world: World, tmp_path: Path) -> None:
         """Of an item that was trained on, and of one that came later."""
         changed = content(checkerboard_rows()) | {NEW_ITEM: [0.0, 9.0, 1.0, 7.0], "i03": [0.0, 9.0, 1.0, 7.0]}
-        moved = self._vectors(world, write(tmp_path, checkerboard_rows(), changed), tmp_path) != world.items()
+        moved = (
+            self._vectors(world, write_checkerboard(tmp_path, checkerboard_rows(), changed), tmp_path) != world.items()
+        )
         rows = torch.nonzero(moved.any(dim=1))[:, 0].tolist()
         assert rows == sorted([world.item_row(NEW_ITEM), world.item_row("i03")])
 
     def test_items_without_content_have_a_stand_in(self, world: World, tmp_path: Path) -> None:
         none = {"i00": content(checkerboard_rows())["i00"]}
-        vectors = self._vectors(world, write(tmp_path, checkerboard_rows(), none), tmp_path)
+        vectors = self._vectors(world, write_checkerboard(tmp_path, checkerboard_rows(), none), tmp_path)
         assert torch.isfinite(vectors).all()
         same = (vectors == world.items()).all(dim=1)
         names = world.tables.catalog.item_ids[same.numpy()].tolist()
@@ -163,7 +153,7 @@ def test_encodings_know_the_length_of_what_they_were_fitted_on(board: Storage) -
 
 
 def test_content_that_only_the_future_has_is_not_read(tmp_path: Path) -> None:
-    tables = load_tables(write(tmp_path, checkerboard_rows(), {NEW_ITEM: [1.0, 2.0]}))
+    tables = load_tables(write_checkerboard(tmp_path, checkerboard_rows(), {NEW_ITEM: [1.0, 2.0]}))
     past = before_cutoff(tables)
     encodings = Encodings.fit(past, past.stream, 3)
     assert encodings.content == 0
@@ -173,7 +163,7 @@ def test_content_that_only_the_future_has_is_not_read(tmp_path: Path) -> None:
 def test_tables_that_do_not_fit_a_net_are_refused(board: Storage, tmp_path: Path) -> None:
     tables: DatasetTables = load_tables(board)
     encodings = Encodings.fit(tables, tables.stream, 3)
-    other = load_tables(write(tmp_path, checkerboard_rows(), {"i01": [1.0, 2.0]}))
+    other = load_tables(write_checkerboard(tmp_path, checkerboard_rows(), {"i01": [1.0, 2.0]}))
     with pytest.raises(ValueError, match="content of 2 numbers, the model was trained with 4"):
         Universe.encode(encodings, other)
     frame = tables.catalog.frame.drop(columns="content")

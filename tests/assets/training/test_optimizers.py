@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from assets.training.optimizers import LazyAdamW, build_optimizer
+from assets.training import optimizers
+from assets.training.optimizers import LazyAdamW, build_optimizer, distinct_rows
 from assets.training.presets import FitPreset
 from models.base import Sizes
 from models.registry import NETS, build_net
@@ -72,6 +73,23 @@ def test_moments_of_rows_wait_while_the_step_count_goes_on() -> None:
     mean, square = 0.5 * 0.5 + 0.5 * -3, 0.75 * 0.25 + 0.25 * 9
     second = -0.1 * (mean / (1 - 0.5**3)) / (square / (1 - 0.75**3)) ** 0.5
     assert table[0].item() == pytest.approx(first + second, rel=1e-5)
+
+
+@pytest.mark.parametrize(("rows", "once"), [([1, 4, 5], [1, 4, 5]), ([4, 1, 4], [1, 4])])
+def test_gradients_are_summed_per_row_and_left_alone_where_rows_ascend(rows: list[int], once: list[int]) -> None:
+    values = torch.arange(6.0).view(3, 2)
+    grad = torch.sparse_coo_tensor(torch.tensor([rows]), values, (6, 2), check_invariants=True)
+    found, summed = distinct_rows(grad)
+    assert found.tolist() == once
+    assert torch.equal(summed, grad.to_dense()[once])
+
+
+def test_a_step_is_the_same_whatever_rows_are_stepped_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    batches = [[0, 1, 3, 5], [5, 4, 1], [0, 1]]
+    whole, _ = trained("lazy_adamw", batches, 0.3)
+    monkeypatch.setattr(optimizers, "STEP_PART", 2)
+    parts, _ = trained("lazy_adamw", batches, 0.3)
+    assert torch.equal(parts.table.weight, whole.table.weight)
 
 
 def test_the_closure_is_called_once_with_gradients_and_its_loss_returned() -> None:

@@ -122,4 +122,4 @@ def test_few_items_are_read_from_their_own_engagements_alike(
     whole = refresher.inputs(rows, known, instant)
     few = refresher.inputs(rows, known, instant, times=ItemTimes.build(stream))
     assert torch.equal(few.counts, whole.counts)
-    assert torch.equal(few.log_trend, whole.log_trend)
+    torch.testing.assert_close(few.log_trend, whole.log_trend, rtol=1e-6, atol=0)  # sums in another order

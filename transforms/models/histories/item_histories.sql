@@ -9,7 +9,7 @@ engagements as (
     select
         interactions.*,
         row_number() over (
-            partition by interactions.item_id order by interactions."timestamp" desc, interactions.source_row desc
+            partition by interactions.item_id order by interactions.timestamp desc, interactions.source_row desc
         ) as recency
     from {{ ref('interactions_split') }} as interactions
     inner join qualified_users on interactions.user_id = qualified_users.user_id
@@ -21,8 +21,8 @@ histories as (
 
     select
         item_id,
-        list(user_id order by "timestamp", source_row) as user_ids,
-        list("timestamp" order by "timestamp", source_row) as timestamps
+        {{ in_order('user_id', 'timestamp, source_row') }} as user_ids,
+        {{ in_order('timestamp', 'timestamp, source_row') }} as timestamps
     from engagements
     where recency <= {{ var('history_length') }}
     group by item_id

@@ -1,3 +1,18 @@
+{#- The figures, in order; each is a column of one of the totals below. -#}
+{%- set figures = {
+    'interaction_totals': [
+        'interactions', 'engaged_users', 'engaged_items', 'distinct_timestamps',
+        'train_engagements', 'validation_engagements', 'test_engagements',
+    ],
+    'user_totals': ['users'],
+    'item_totals': ['items', 'items_head', 'items_tail', 'items_cold', 'imbalance_factor'],
+    'case_totals': [
+        'test_share_head', 'test_share_tail', 'test_share_cold', 'test_share_user_in_train', 'test_share_off_catalog',
+        'test_share_repeat', 'cold_share_seen_before',
+    ],
+    'left_out_totals': ['left_out_engagements', 'left_out_users', 'left_out_items'],
+} -%}
+
 with interactions as (
 
     select * from {{ ref('interactions_split') }}
@@ -12,7 +27,7 @@ interaction_totals as (
         count(distinct item_id) as engaged_items,
         count(distinct (user_id, item_id)) as pairs,
         count(distinct source_timestamp) as distinct_timestamps,
-        epoch_us(max(source_timestamp)) - epoch_us(min(source_timestamp)) as span_us,
+        {{ epoch_us('max(source_timestamp)') }} - {{ epoch_us('min(source_timestamp)') }} as span_us,
         count(*) filter (where split = 'train') as train_engagements,
         count(*) filter (where split = 'validation') as validation_engagements,
         count(*) filter (where split = 'test') as test_engagements
@@ -66,11 +81,11 @@ left_out_totals as (
 totals as (
 
     select
-        cast(columns(interaction_totals.* exclude (pairs, span_us)) as double),
-        cast(columns(user_totals.*) as double),
-        cast(columns(item_totals.*) as double),
-        cast(columns(case_totals.*) as double),
-        cast(columns(left_out_totals.*) as double),
+        {% for table, names in figures.items() -%}
+        {%- for name in names -%}
+        cast({{ table }}.{{ name }} as double) as {{ name }},
+        {% endfor -%}
+        {%- endfor -%}
         interaction_totals.span_us / 86400e6 as span_days,
         1 - interaction_totals.pairs / (user_totals.users * item_totals.items) as sparsity
     from interaction_totals
@@ -83,8 +98,8 @@ totals as (
 
 profile as (
 
-    select "name", "value"
-    from totals unpivot include nulls ("value" for "name" in (columns(*)))
+    select name, value
+    from totals unpivot include nulls (value for name in ({{ figures.values() | sum(start=[]) | join(', ') }}, span_days, sparsity))
 
 )
 

@@ -16,7 +16,7 @@ engaged as (
 
     select
         item_id,
-        min("timestamp") as first_engaged_at,
+        min(timestamp) as first_engaged_at,
         count(*) filter (where split <> 'test') as train_count
     from {{ ref('interactions_split') }}
     group by item_id
@@ -32,8 +32,8 @@ every_item as (
         {{ available_at(var('split_kind')) }} as available_at,
         engaged.first_engaged_at,
         coalesce(engaged.train_count, 0) as train_count,
-        items.content,
-        coalesce(columns(items.* exclude (item_id, title, created_at, content)), [])
+        items.content
+        {{ features_or_empty('items', ref('stg_items'), ['item_id', 'title', 'created_at', 'content']) }}
     from items
     full outer join engaged on items.item_id = engaged.item_id
 
@@ -49,7 +49,7 @@ sliced as (
         first_engaged_at,
         train_count,
         {{ item_slice(var('head_rule'), '(select instant from cutoff)') }} as slice,
-        columns(* exclude (item_id, title, created_at, available_at, first_engaged_at, train_count))
+        * except (item_id, title, created_at, available_at, first_engaged_at, train_count)
     from every_item
 
 )

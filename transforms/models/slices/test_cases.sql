@@ -3,9 +3,9 @@ with engagements as (
     select
         *,
         -- The rank counts rows strictly before, plus one: equal timestamps do not see each other.
-        rank() over (partition by item_id order by "timestamp") - 1 as engagements_seen,
-        rank() over (partition by user_id, item_id order by "timestamp") > 1 as is_repeat,
-        date_trunc('day', "timestamp") as refresh_at
+        rank() over (partition by item_id order by timestamp) - 1 as engagements_seen,
+        rank() over (partition by user_id, item_id order by timestamp) > 1 as is_repeat,
+        cast(date_trunc('day', timestamp) as timestamp) as refresh_at
     from {{ ref('interactions_split') }}
 
 ),
@@ -27,9 +27,9 @@ cases as (
     select
         engagements.user_id,
         engagements.item_id,
-        engagements."timestamp",
+        engagements.timestamp,
         engagements.source_row,
-        engagements."window",
+        engagements.window,
         items.slice,
         engagements.refresh_at,
         items.available_at <= engagements.refresh_at as on_catalog,

@@ -20,8 +20,8 @@ every_user as (
 
     select
         coalesce(users.user_id, engaged.user_id) as user_id,
-        coalesce(engaged.train_count, 0) as train_count,
-        coalesce(columns(users.* exclude (user_id)), [])
+        coalesce(engaged.train_count, 0) as train_count
+        {{ features_or_empty('users', ref('stg_users'), ['user_id']) }}
     from users
     full outer join engaged on users.user_id = engaged.user_id
 

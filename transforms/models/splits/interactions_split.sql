@@ -15,16 +15,16 @@ labelled as (
     select
         engagements.user_id,
         engagements.item_id,
-        engagements."timestamp",
+        engagements.timestamp,
         engagements.event_type,
-        engagements."value",
+        engagements.value,
         engagements.source_row,
         engagements.source_timestamp,
         bounds.split,
-        bounds."window"
+        bounds.window
     from engagements
     inner join bounds
-        on engagements."timestamp" >= bounds.starts_at and engagements."timestamp" < bounds.ends_at
+        on engagements.timestamp >= bounds.starts_at and engagements.timestamp < bounds.ends_at
 
 )
 

@@ -1,4 +1,4 @@
-with recursive engagements as (
+with {{ 'recursive ' if var('k_core') }}engagements as (
 
     select * from {{ ref('stg_interactions') }}
 

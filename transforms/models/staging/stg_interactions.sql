@@ -1,17 +1,17 @@
 with source as (
 
-    select * from {{ source('ingestion', 'interactions') }}
+    select * from {{ raw(source('ingestion', 'interactions')) }}
 
 ),
 
 typed as (
 
     select
-        cast(user_id as varchar) as user_id,
-        cast(item_id as varchar) as item_id,
-        cast("timestamp" as timestamp) as "timestamp",
-        cast(event_type as varchar) as event_type,
-        cast("value" as double) as "value",
+        cast(user_id as string) as user_id,
+        cast(item_id as string) as item_id,
+        cast(timestamp as timestamp) as timestamp,
+        cast(event_type as string) as event_type,
+        cast(value as double) as value,
         cast(source_row as bigint) as source_row
     from source
 
@@ -21,7 +21,7 @@ engagements as (
 
     select *
     from typed
-    where {{ is_engagement('event_type', '"value"') }}
+    where {{ is_engagement('event_type', 'value') }}
 
 )
 

@@ -1,15 +1,15 @@
 with source as (
 
-    select * from {{ source('ingestion', 'users') }}
+    select * from {{ raw(source('ingestion', 'users')) }}
 
 ),
 
 typed as (
 
     select
-        cast(user_id as varchar) as user_id,
+        cast(user_id as string) as user_id
         -- Features vary by dataset: whatever else there is, as lists.
-        cast(columns(* exclude (user_id)) as varchar[])
+        {{ features_as_lists(source('ingestion', 'users'), ['user_id']) }}
     from source
 
 )

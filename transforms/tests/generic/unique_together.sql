@@ -1,9 +1,11 @@
 {#- Passes when no two rows agree in all of `columns`. -#}
 {% test unique_together(model, columns) %}
+{%- set named = [] -%}
+{%- for column in columns -%}{%- do named.append(adapter.quote(column)) -%}{%- endfor %}
 
-select {{ columns | join(', ') }}, count(*) as n
+select {{ named | join(', ') }}, count(*) as n
 from {{ model }}
-group by {{ columns | join(', ') }}
+group by {{ named | join(', ') }}
 having count(*) > 1
 
 {% endtest %}

@@ -71,7 +71,7 @@ def test_a_parquet_file_without_rows(tmp_path: Path) -> None:
 
 
 def test_columns_in_any_order_and_quotes(tmp_path: Path) -> None:
-    content = '\ufefftimestamp,item_id,"user_id"\n2024-05-03,"a,b",u\n'
+    content = '\ufeff\ufefftimestamp,item_id,"user_id"\n2024-05-03,"a,b",u\n'
     assert look(tmp_path, "a.csv", content) == "2024-05-03"
 
 

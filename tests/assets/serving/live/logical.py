@@ -147,7 +147,7 @@ def _instant(reader: Reader) -> int:
 
 def _ranking(opened: OpenGeneration, users: Sequence[str]) -> dict[str, dict[str, float]]:
     """Every item for every user, through the index that serves: a snapshot and its deltas."""
-    index = LiveIndex(opened.store, opened.generation.snapshots, lambda: 0)
+    index = LiveIndex(opened.store, opened.generation.snapshots, lambda: 0, opened.generation.engines)
     with opened.store.read() as reader:
         queries = user_vectors(reader, opened.model, users, _instant(reader))
     found = index.search(queries, index.size)  # so many that no cell is left out

@@ -127,7 +127,7 @@ def _scenario(step: Step) -> Callable[[Path, int], None]:
 def _require_serving(settings: Settings) -> None:
     """Whatever was killed, what serves is whole."""
     with open_generation(settings.storage) as opened:
-        LiveIndex(opened.store, opened.generation.snapshots, lambda: 0)
+        LiveIndex(opened.store, opened.generation.snapshots, lambda: 0, opened.generation.engines)
 
 
 SCENARIOS = {name: _scenario(step) for name, (step, _) in STEPS.items()}

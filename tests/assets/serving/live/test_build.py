@@ -8,8 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from assets.config import StoreConfig
 from assets.ingestion.landing.batches import LandedBatch, read_info
 from assets.ingestion.landing.removed import add_removed
+from assets.serving.engines import read_engines, write_engines
 from assets.serving.live import apply, build
 from assets.serving.live.build import build_generation, needs_build, promote, renew
 from assets.serving.live.generation import current, generations, open_generation, require_current
@@ -17,7 +19,9 @@ from assets.serving.live.ledger import entries
 from assets.serving.live.maintain import day_of, load_index
 from assets.serving.live.state import batch_state, differences
 from assets.serving.live.stored import stored_items
+from assets.serving.promotion import reason_to_build
 from assets.serving.store.deltas import deltas_after
+from assets.serving.store.interface import StoreFaultError
 from assets.serving.store.meta import EPOCH, GENERATION, SEQ, SNAPSHOT, WATERMARK, get_meta
 from assets.storage import write_json, write_parquet
 from assets.stream import Catalog
@@ -283,3 +287,23 @@ def test_the_oracle_looks_at_any_generation(live: Live) -> None:
     generation = build_generation(live.storage, live.settings, live.tables, MODEL, 0, live.later())
     with open_generation(live.storage, generation) as opened:
         assert not differences(opened, batch_state(opened))
+
+
+def test_a_generation_kept_elsewhere_than_the_settings_say_is_built_anew(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("THAW_REDIS_URL", raising=False)
+    assert reason_to_build(live.storage, live.settings) is None
+    redis = live.settings.model_copy(update={"store": StoreConfig(kind="redis")})
+    reason = reason_to_build(live.storage, redis)
+    assert reason is not None
+    assert reason.reason.endswith("has store lmdb, index ivf, the settings ask for store redis, index ivf")
+    folder = require_current(live.storage).folder
+    assert not (folder / "engines.json").exists()  # the default ones are not written down
+    write_engines(folder, redis)
+    assert read_engines(folder).namespace.startswith(folder.name)
+    assert reason_to_build(live.storage, redis) is None
+    with pytest.raises(StoreFaultError, match="THAW_REDIS_URL is not set"):
+        require_current(live.storage).open_store()
+    with pytest.raises(ValueError, match="without effect on lmdb"):
+        StoreConfig(trust_server=True)

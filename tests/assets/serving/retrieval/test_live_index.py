@@ -5,7 +5,9 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
+from safetensors import safe_open
 
+from assets.serving import index_file
 from assets.serving.index_file import IndexFileError
 from assets.serving.ivf_index import Change, IvfIndex
 from assets.serving.retrieval.live_index import LiveIndex, LiveIndexError
@@ -128,6 +130,43 @@ def test_a_snapshot_replaced_while_it_is_loaded_is_read_again(world: World) -> N
         return load(path)
 
     with patch.object(IvfIndex, "load", side_effect=replaced_meanwhile):
+        index = live(world)
+    assert index.seq == 1
+    assert_state(index, world)
+
+
+def test_a_snapshot_removed_just_before_it_is_opened_is_read_again(world: World) -> None:
+    calls = []
+
+    def removed_meanwhile(path, **options):
+        if not calls:
+            calls.append(path)
+            world.step(1)
+            world.compact()
+            world.compact()  # a replaced snapshot is kept until the next one
+            assert not path.exists()
+        return safe_open(path, **options)
+
+    with patch.object(index_file, "safe_open", side_effect=removed_meanwhile):
+        index = live(world)
+    assert calls
+    assert index.seq == 1
+    assert_state(index, world)
+
+
+def test_a_snapshot_whose_content_went_with_its_replacement_is_read_again(world: World) -> None:
+    """An index on a server: the file is there, what it names was dropped by a compaction."""
+    load, calls = IvfIndex.load, []
+
+    def dropped_meanwhile(path):
+        if not calls:
+            calls.append(path)
+            world.step(1)
+            world.compact()
+            raise IndexFileError("collection c is no longer on the server")
+        return load(path)
+
+    with patch.object(IvfIndex, "load", side_effect=dropped_meanwhile):
         index = live(world)
     assert index.seq == 1
     assert_state(index, world)

@@ -14,6 +14,7 @@ from fastapi import FastAPI
 
 from assets.config import ServiceConfig
 from assets.serving.live.generation import NoIndexError
+from assets.serving.retrieval.clients import server_options
 from assets.serving.retrieval.retriever import Retriever
 from assets.serving.retrieval.served import MOST_BYTES, ServedLog, served_path
 from assets.serving.retrieval.service import create_app
@@ -45,9 +46,9 @@ def app_of(world: World, **options) -> FastAPI:
 
 
 @contextmanager
-def running(app: FastAPI) -> Iterator[str]:
+def running(app: FastAPI, config: ServiceConfig = CONFIG) -> Iterator[str]:
     """The service on a port of its own."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", access_log=False))
+    server = uvicorn.Server(uvicorn.Config(app, port=0, **server_options(config)))
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

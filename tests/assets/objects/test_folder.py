@@ -1,0 +1,72 @@
+"""Objects in a folder (``file://``)."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from assets.objects.store import Blob, ObjectsError, ObjectStore
+from tests.assets.objects.contract import *  # noqa: F403 - the same for every kind of objects
+from tests.assets.objects.contract import TABLES, Machine
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"file://{tmp_path}/objects"
+
+
+def test_a_killed_copy_looks_like_no_content(here: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    here.write(TABLES)
+    here.push()
+    blobs = [path for path in Path(here.store._root, "blobs").rglob("*") if path.is_file()]
+    whole = {path.name: path.stat().st_size for path in blobs}
+    os.truncate(next(path for path in blobs if path.stat().st_size == 1000), 10)
+    here.push()
+    assert {path.name: path.stat().st_size for path in blobs} == whole
+
+
+def test_troubles_are_tried_again_then_named(tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    store, source = ObjectStore(url, "toy", attempts=3, pause=pauses.append), tmp_path / "file"
+    source.write_bytes(b"x")
+    calls = iter([OSError("slow down"), OSError("slow down"), None, OSError("a"), OSError("b"), OSError("the last")])
+
+    def put(*_: object) -> None:
+        if (error := next(calls)) is not None:
+            raise error
+
+    monkeypatch.setattr(store, "_put_bytes", put)
+    store._tried("write", put)
+    assert pauses == [0.5, 1.0]
+    with pytest.raises(ObjectsError, match="cannot write in 3 attempts: the last; once it answers"):
+        store._tried("write", put)
+
+
+def test_refusals_are_not_tried_again(url: str) -> None:
+    store = ObjectStore(url, "toy", pause=None)  # type: ignore[arg-type] - a pause would fail
+
+    def refuse() -> None:
+        raise PermissionError("403")
+
+    with pytest.raises(ObjectsError, match="cannot write: 403"):
+        store._tried("write", refuse)
+
+
+def test_a_file_that_changes_while_it_is_sent_is_an_error(here: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    here.write(TABLES)
+    send = here.store.send
+
+    def change(source: Path, blob: Blob) -> bool:
+        source.write_bytes(b"other, and longer")
+        return send(source, blob)
+
+    monkeypatch.setattr(here.store, "send", change)
+    with pytest.raises(ObjectsError, match="changed while it was sent"):
+        here.push()
+    assert here.store.manifest("tables") is None
+    assert not [path for path in Path(here.store._root, "blobs").rglob("*") if path.is_file()]
+
+
+def test_an_address_that_nothing_reads_says_what_to_install() -> None:
+    with pytest.raises(ObjectsError, match=r"nosuch://bucket/x cannot be used: .*pip install \.\[objects\]"):
+        ObjectStore("nosuch://bucket/x", "toy")
