@@ -72,7 +72,7 @@ def options_of(dataset: Adapter[Any], settings: Settings) -> AdapterOptions:
         ConfigError: naming the key, for an unknown dataset in ``datasets``, an unknown option or a bad value.
     """
     for name in settings.datasets:
-        find(name, settings.data_dir)
+        _found_in_settings(name, settings.data_dir)
     try:
         options: AdapterOptions = dataset.options(**settings.datasets.get(dataset.name, {}))
     except ValidationError as error:
@@ -80,6 +80,13 @@ def options_of(dataset: Adapter[Any], settings: Settings) -> AdapterOptions:
         known = ", ".join(dataset.options.model_fields)
         raise ConfigError(f"datasets.{dataset.name} is not valid: {problems}. Known options: {known}") from error
     return options
+
+
+def _found_in_settings(name: str, data_dir: Path | None) -> None:
+    try:
+        find(name, data_dir)
+    except ConfigError as error:
+        raise ConfigError(f"datasets.{name}: {error}") from error  # a name alone would not tell where it is written
 
 
 def text_options(settings: Settings) -> TextOptions | None:

@@ -95,3 +95,13 @@ def test_changed_bytes_are_read_or_refused(reader: str, tmp_path: Path) -> None:
     told = explore(reader, "bytes", tmp_path, HALF)
     assert told["cases"] == HALF
     assert told.get("refused", 0)
+
+
+def test_the_same_seed_gives_the_same_cases(tmp_path: Path) -> None:
+    needs("atheris")
+    last = {}
+    for name, seed in {"one": 1, "again": 1, "other": 2}.items():
+        explore("land-items", "bytes", tmp_path / name, 500, seed)
+        last[name] = (tmp_path / name / "last.case").read_bytes()
+    assert last["one"] == last["again"]  # the last case follows from all before it
+    assert last["one"] != last["other"]

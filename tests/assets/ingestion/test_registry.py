@@ -38,7 +38,7 @@ def test_options_come_from_the_settings() -> None:
     [
         ({"simulated": {"user": 7}}, r"datasets\.simulated is not valid: user: .*Known options: .*users"),
         ({"simulated": {"users": 0}}, r"users: Input should be greater"),
-        ({"simulatd": {}}, r"unknown dataset 'simulatd'; known"),
+        ({"simulatd": {}}, r"^datasets\.simulatd: unknown dataset 'simulatd'; known"),
     ],
 )
 def test_wrong_options_are_named(datasets: dict[str, dict[str, int]], message: str) -> None:
