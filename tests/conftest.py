@@ -1,4 +1,5 @@
 """Where a session's temporary files lie, and in which order its files run: both for time, neither changes a test.
+And which cases hypothesis draws: the same every time, so that a run says something of the commit and not of luck.
 
 A test run of this project waits for the disk more than it computes: Dagster's SQLite commits, LMDB and every atomic
 write call ``fsync``. In memory the same three assets, run four times, took 7 to 9 s instead of 18 to 20.
@@ -9,6 +10,7 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 MEMORY = Path("/dev/shm")
@@ -16,6 +18,16 @@ ROOM = 4 << 30
 """Bytes that have to be free in memory's file system; a whole run leaves about 1.5 GiB there until it ends."""
 NAME = "thaw-tests-"
 FOLDER = pytest.StashKey[Path]()
+
+# Other cases than last time: pytest --hypothesis-profile=default
+hypothesis.settings.register_profile(
+    "same_cases",
+    derandomize=True,
+    database=None,
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],  # as the deadline: of the machine, not of the test
+)
+hypothesis.settings.load_profile("same_cases")
 
 LONGEST = (
     "tests/orchestration/test_every_dataset.py",

@@ -42,7 +42,6 @@ def test_constant_scores_get_what_random_order_gets():
     assert hit_rate(above, tied, 10)[0] == pytest.approx(10 / 100)
 
 
-@settings(deadline=None, derandomize=True, database=None)
 @given(st.integers(0, 30), st.integers(0, 30), st.integers(1, 25))
 def test_tied_expectation_is_the_average_over_places(above: int, tied: int, k: int):
     places = np.arange(above, above + tied + 1)
@@ -53,7 +52,7 @@ def test_tied_expectation_is_the_average_over_places(above: int, tied: int, k: i
     assert reciprocal_rank(*pair)[0] == pytest.approx(reciprocal_rank(places, alone).mean())
 
 
-@settings(deadline=None, max_examples=30, derandomize=True, database=None)
+@settings(max_examples=30)
 @given(st.integers(0, 10_000), st.sampled_from([1, 3, 10]))
 def test_agrees_with_torchmetrics_where_nothing_is_tied(seed: int, k: int):
     generator = np.random.default_rng(seed)

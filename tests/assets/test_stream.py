@@ -74,7 +74,7 @@ def assert_histories(queries: Queries, expected: list[list[tuple[int, int, int]]
 
 
 @given(events=EVENTS, requests=REQUESTS, length=st.integers(1, 6))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_histories_hold_the_latest_rows_strictly_before(
     events: list[Event], requests: list[tuple[int, int]], length: int
 ) -> None:
@@ -85,7 +85,7 @@ def test_histories_hold_the_latest_rows_strictly_before(
 
 
 @given(events=EVENTS, requests=REQUESTS, cutoff=st.integers(-1, HOURS + 1))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_frozen_histories_end_at_the_cutoff_or_the_request_if_earlier(
     events: list[Event], requests: list[tuple[int, int]], cutoff: int
 ) -> None:
@@ -94,7 +94,7 @@ def test_frozen_histories_end_at_the_cutoff_or_the_request_if_earlier(
 
 
 @given(events=EVENTS, requests=REQUESTS)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_seen_pairs_list_every_earlier_engagement(events: list[Event], requests: list[tuple[int, int]]) -> None:
     rows, items = stream_of(events).seen_pairs(*arrays(requests))
     expected = [(row, item) for row, (user, at) in enumerate(requests) for _, _, item in known(events, user, at)]
@@ -102,7 +102,7 @@ def test_seen_pairs_list_every_earlier_engagement(events: list[Event], requests:
 
 
 @given(events=EVENTS, requests=REQUESTS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_history_bounds_point_into_the_users_group(events: list[Event], requests: list[tuple[int, int]]) -> None:
     stream = stream_of(events)
     starts, ends = stream.history_bounds(*arrays(requests))
@@ -113,7 +113,7 @@ def test_history_bounds_point_into_the_users_group(events: list[Event], requests
 
 
 @given(events=EVENTS, instant=st.integers(-1, HOURS + 1))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_view_before_an_instant_equals_a_stream_that_ends_there(events: list[Event], instant: int) -> None:
     view, whole = stream_of(events).before(hour(instant)), [event for event in events if event[2] < instant]
     assert view.timestamps.tolist() == stream_of(whole).timestamps.tolist()

@@ -38,9 +38,6 @@ OPERATIONS = (
     ("GET", "/metrics"),
 )
 SETTINGS = hypothesis.settings(
-    database=None,
-    deadline=None,
-    derandomize=True,
     suppress_health_check=list(HealthCheck),
     phases=(Phase.explicit, Phase.generate, Phase.shrink),
 )

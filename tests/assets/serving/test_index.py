@@ -19,7 +19,7 @@ KINDS: list[type[VectorIndex]] = [ExactIndex, IvfIndex]
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(start=st.dictionaries(ITEMS, VECTOR), steps=STEPS, data=st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_sequence_of_changes_leaves_the_answers_of_brute_force(
     kind: type[VectorIndex], start: Vectors, steps: list, data: st.DataObject
 ) -> None:

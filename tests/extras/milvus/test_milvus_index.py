@@ -43,7 +43,7 @@ def made(dimension: int) -> MilvusIndex:
 
 
 @given(start=st.dictionaries(ITEMS, VECTOR), steps=STEPS, data=st.data())
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 def test_any_sequence_of_changes_leaves_the_answers_of_brute_force(
     start: Vectors, steps: list, data: st.DataObject
 ) -> None:
@@ -54,7 +54,7 @@ def test_any_sequence_of_changes_leaves_the_answers_of_brute_force(
 
 
 @given(start=st.dictionaries(ITEMS, VECTOR), steps=STEPS, data=st.data())
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 def test_so_does_any_sequence_over_a_sealed_collection(
     tmp_path_factory: pytest.TempPathFactory, start: Vectors, steps: list, data: st.DataObject
 ) -> None:

@@ -60,7 +60,7 @@ def undo_records(store: RedisStore) -> int:
 TRANSACTIONS = st.lists(st.tuples(WRITES, st.booleans()), max_size=5)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(transactions=TRANSACTIONS, page=st.integers(1, 4), bounds=st.tuples(KEYS, KEYS), asked=st.lists(KEYS))
 def test_every_reader_keeps_what_dictionaries_keep(
     server: RedisServer,
@@ -95,7 +95,7 @@ def test_every_reader_keeps_what_dictionaries_keep(
         mine.undo()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(before=WRITES, writes=WRITES, asked=st.lists(KEYS), page=st.integers(1, 4))
 def test_a_writer_reads_the_server_under_its_own_changes(
     server: RedisServer, before: list, writes: list, asked: list[bytes], page: int

@@ -135,7 +135,7 @@ def test_a_foreign_cursor_is_forgotten(text: str | None) -> None:
     assert Cursor.from_json(text) == Cursor()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.lists(st.sampled_from("abcdef"), max_size=4), max_size=12),
     st.sets(st.sampled_from("abcdef"), max_size=2),

@@ -144,8 +144,6 @@ def follow(served: Served, stream: Sequence[Step]) -> set[str | None]:
 
 @settings(
     max_examples=6,
-    derandomize=True,
-    deadline=None,
     phases=[Phase.explicit, Phase.generate],  # an example takes seconds: the first failing one is small enough
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture],
 )
@@ -191,8 +189,6 @@ def test_a_longer_stream_gives_what_a_rebuild_gives(make: Make, tmp_path: Path, 
 
 @settings(
     max_examples=3,
-    derandomize=True,
-    deadline=None,
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture],
 )

@@ -68,7 +68,7 @@ def assert_same(found: State, expected: State) -> None:
         np.testing.assert_allclose(found.items[item][-1], values[-1], rtol=1e-9)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(BATCHES, RETENTIONS, LENGTHS, st.data())
 def test_the_store_holds_what_every_row_by_itself_gives(
     batches: list[list[Row]], retention: int | None, lengths: tuple[int, int], data: st.DataObject
@@ -92,7 +92,7 @@ def test_the_store_holds_what_every_row_by_itself_gives(
         assert len(awaiting(reader)) == len(batches)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.sampled_from(USERS), st.sampled_from("abc"), st.integers(0, 5)), unique=True), st.data())
 def test_the_order_in_which_rows_arrive_changes_nothing(rows: list[tuple[str, str, int]], data: st.DataObject) -> None:
     made = [Row(user, item, instant * HOUR) for user, item, instant in rows]
@@ -106,7 +106,7 @@ def test_the_order_in_which_rows_arrive_changes_nothing(rows: list[tuple[str, st
     assert_same(state_of(other), state_of(one))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(BATCHES, RETENTIONS)
 def test_a_batch_that_was_applied_changes_nothing(batches: list[list[Row]], retention: int | None) -> None:
     config, store = replace(CONFIG, retention_us=retention), MemoryStore()
@@ -120,7 +120,7 @@ def test_a_batch_that_was_applied_changes_nothing(batches: list[list[Row]], rete
     assert content(twice) == before
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(BATCHES)
 def test_how_batches_are_grouped_changes_no_byte(batches: list[list[Row]]) -> None:
     together, apart = MemoryStore(), MemoryStore()

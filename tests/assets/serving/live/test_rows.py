@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from assets.serving.live.rows import Rows, forget_rows, rows_since, unapplied
@@ -55,7 +55,6 @@ def test_a_batch_that_says_another_number_of_rows_is_refused() -> None:
         type(made)(made.info, landed_rows([]))
 
 
-@settings(deadline=None)
 @given(BATCHES)
 def test_every_row_is_new_once(batches: list[list[Row]]) -> None:
     store, known = MemoryStore(), set()
@@ -69,7 +68,6 @@ def test_every_row_is_new_once(batches: list[list[Row]]) -> None:
         assert size == len(known)
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 10), min_size=1), st.integers(0, 12 * 60))
 def test_only_hours_that_are_over_are_forgotten(hours: list[int], oldest_minutes: int) -> None:
     store, oldest = MemoryStore(), oldest_minutes * HOUR // 60

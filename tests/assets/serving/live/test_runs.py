@@ -1,7 +1,7 @@
 """Runs in one array, against lists that are sorted one by one."""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from assets.serving.live.runs import bisect_runs, merge_entries, merge_values
@@ -25,7 +25,6 @@ def flat(runs: list) -> list:
     return [value for run in runs for value in sorted(run)]
 
 
-@settings(deadline=None)
 @given(SETS)
 def test_values_are_added_where_they_are_lacking(runs: list[tuple[set[int], set[int]]]) -> None:
     old, new = [run[0] for run in runs], [run[1] for run in runs]
@@ -42,7 +41,6 @@ def entries(runs: list[set[tuple[int, int]]]) -> np.ndarray:
     return np.array([(time, row, time * 10 + row) for time, row in flat(runs)], ENTRY)
 
 
-@settings(deadline=None)
 @given(HISTORIES)
 def test_entries_come_to_their_places(runs: list[tuple[set[tuple[int, int]], set[tuple[int, int]]]]) -> None:
     old, new = [run[0] for run in runs], [run[1] for run in runs]

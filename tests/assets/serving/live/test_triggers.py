@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from assets.config import TriggerConfig
@@ -62,7 +62,6 @@ def test_due_at_by_hand(config: dict, state: tuple[int, int, int, int], expected
     assert due(TriggerConfig(**config), *state) == expected
 
 
-@settings(deadline=None)
 @given(CONFIGS, st.integers(0, 50), st.integers(0, 5), st.integers(0, 5), st.none() | st.integers(0, 50))
 def test_more_engagements_never_make_it_later(
     config: TriggerConfig, touched: int, total: int, more: int, embedded: int | None
@@ -141,7 +140,6 @@ def run(config: TriggerConfig, steps: list[tuple[str, list[int]]]) -> Machine:
     return machine
 
 
-@settings(deadline=None)
 @given(CONFIGS, STEPS)
 def test_no_touched_item_is_lost_and_the_interval_is_kept(
     config: TriggerConfig, steps: list[tuple[str, list[int]]]
@@ -154,7 +152,6 @@ def test_no_touched_item_is_lost_and_the_interval_is_kept(
         assert (np.diff(instants) >= config.minimum_interval_seconds * SECOND).all()
 
 
-@settings(deadline=None)
 @given(CONFIGS, STEPS, st.randoms(use_true_random=False))
 def test_the_order_of_batches_at_one_time_does_not_matter(
     config: TriggerConfig, steps: list[tuple[str, list[int]]], random: object

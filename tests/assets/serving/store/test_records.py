@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from assets.serving.store import meta
@@ -50,7 +50,6 @@ def as_columns(features: int, rows: list[tuple[int, tuple[list[int], ...]]]) -> 
     return dense, columns
 
 
-@settings(deadline=None)
 @given(FEATURE_ROWS)
 def test_features_are_packed_row_by_row_and_come_back(
     case: tuple[int, list[tuple[int, tuple[list[int], ...]]]],
@@ -91,7 +90,6 @@ def test_records_come_back_and_the_missing_are_blank() -> None:
     assert pack(new_items(0)) == []
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(IDS, max_size=5), max_size=6), st.none() | st.integers(1, 4))
 def test_runs_come_back_or_their_latest(runs: list[list[int]], latest: int | None) -> None:
     flat = np.array([value for run in runs for value in run], "<i4")
@@ -109,7 +107,6 @@ def test_an_entry_has_20_bytes_and_a_user_s_28() -> None:
     assert USER_ENTRY.names == (*ENTRY.names, "event", "value")
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 2**32 - 1)), st.lists(st.integers(0, 2**63 - 1)))
 def test_keys_sort_like_what_they_stand_for(numbers: list[int], instants: list[int]) -> None:
     keys = number_keys(numbers)

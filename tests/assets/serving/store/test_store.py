@@ -29,7 +29,7 @@ class TestContract(StoreContract):
     pass
 
 
-@settings(max_examples=25, deadline=None)  # a commit waits for the disk
+@settings(max_examples=25)  # a commit waits for the disk
 @given(transactions=st.lists(st.tuples(WRITES, st.booleans()), max_size=5))
 def test_lmdb_does_what_dictionaries_do(
     transactions: list[tuple[list[tuple[bytes, bytes | None]], bool]], tmp_path_factory: pytest.TempPathFactory
