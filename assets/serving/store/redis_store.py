@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from assets.serving.store.interface import KeyValueStore, Reader, StoreFaultError, StoreUseError, Table, Writer
 from assets.serving.store.redis_names import BEGIN_READING, IF_MINE, LIVE_READERS, LOCK, Names
-from assets.serving.store.redis_transactions import Layer, RedisReader, RedisWriter, Server
+from assets.serving.store.redis_transactions import Layer, RedisReader, Server
+from assets.serving.store.redis_writer import RedisWriter
 
 if TYPE_CHECKING:
     import redis
