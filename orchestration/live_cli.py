@@ -210,7 +210,7 @@ def serve(
     from assets.serving.retrieval.service import create_app
 
     settings = settings_of(dataset)
-    storage, config, token = settings.storage, settings.service, os.environ.get(TOKEN) or None
+    storage, config, token = settings.storage, settings.service, _token(os.environ.get(TOKEN))
     host, port = host or config.host, config.port if port is None else port
     if token is None and host not in LOOPBACK:
         typer.echo(f"Anybody who reaches {host} may ask: set {TOKEN} to want a bearer token", err=True)
@@ -220,6 +220,16 @@ def serve(
     service = create_app(lambda: Retriever.open(storage, settings), config, log, token)
     typer.echo(f"Thaw retrieval for {settings.dataset} at http://{host}:{port}, described at /docs (Ctrl-C stops it)")
     uvicorn.run(service, host=host, port=port, **server_options(config))
+
+
+def _token(given: str | None) -> str | None:
+    """The token without the line end that a file of secrets leaves behind it; ``None`` where none is wanted."""
+    token = (given or "").strip()
+    if not all("!" <= character <= "~" for character in token):
+        raise typer.BadParameter(
+            f"{TOKEN}: a bearer token has ASCII letters, digits and signs, and no blanks: no client could show another"
+        )
+    return token or None
 
 
 def _remove(settings: Settings, what: str, act: Callable[[Settings], Any]) -> None:

@@ -5,6 +5,7 @@ namespace of its own, random, because several homes may share the server.
 """
 
 import json
+import shutil
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -126,3 +127,12 @@ def drop_state(engines: Engines) -> None:
         from assets.serving.milvus_server import drop_collections  # noqa: PLC0415 - an extra
 
         drop_collections(engines.namespace)
+
+
+def keep_engines_only(folder: Path) -> None:
+    """Remove from a generation's folder all but what says where its state on servers is."""
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != FILE:
+            path.unlink()

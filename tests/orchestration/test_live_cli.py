@@ -208,3 +208,18 @@ def test_serving_to_everybody_without_a_token_is_pointed_out(
     assert "Anybody who reaches 0.0.0.0" in thaw(live.settings, "serve", "--host", "0.0.0.0").output
     monkeypatch.setenv("THAW_SERVICE_TOKEN", "sesame")
     assert "Anybody" not in thaw(live.settings, "serve", "--host", "0.0.0.0").output
+
+
+def test_a_token_loses_its_line_end_and_one_that_nobody_could_show_is_refused(
+    live: Live, thaw: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = []
+    monkeypatch.setattr("assets.serving.retrieval.service.create_app", lambda *arguments: given.append(arguments[-1]))
+    for name in ("uvicorn.run", "torch.set_num_threads", "sys.setswitchinterval"):
+        monkeypatch.setattr(name, lambda *_, **__: None)
+    for text, code in {"sesame\n": 0, " \n": 0, "open sesame": 2, "schlüssel": 2}.items():
+        monkeypatch.setenv("THAW_SERVICE_TOKEN", text)
+        done = thaw(live.settings, "serve")
+        assert done.exit_code == code
+        assert ("THAW_SERVICE_TOKEN: a bearer token has ASCII" in done.output) == bool(code)
+    assert given == ["sesame", None]

@@ -14,6 +14,7 @@ Readers follow :func:`current`; a folder that is removed stays readable for thos
 """
 
 import json
+import logging
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,12 +24,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from assets.config import EngagementRule, StrictModel
-from assets.serving.engines import Engines, drop_state, open_store, read_engines
+from assets.serving.engines import Engines, drop_state, keep_engines_only, open_store, read_engines
 from assets.serving.store.interface import KeyValueStore
 from assets.storage import Storage, write_json
 
 if TYPE_CHECKING:  # torch is loaded by those who open a generation, not by those who ask which is current
     from assets.serving.live.model import LiveModel
+
+LOG = logging.getLogger(__name__)
 
 FORMAT: Final = 2
 """Of a generation's folder and its store. 2: users' histories hold values and event types."""
@@ -278,8 +281,23 @@ def _pointers(storage: Storage) -> dict[str, str | None]:
 
 
 def _remove(chosen: list[Generation]) -> list[str]:
-    for generation in chosen:
-        (generation.folder / RECORD).unlink(missing_ok=True)  # first: a removal that is killed leaves no whole one
+    return [generation.name for generation in chosen if _removed(generation)]
+
+
+def _removed(generation: Generation) -> bool:
+    """Remove a generation; false where its server cannot be asked: what names the rest of it stays until it can."""
+    (generation.folder / RECORD).unlink(missing_ok=True)  # first: a removal that is killed leaves no whole one
+    try:
         drop_state(generation.engines)
-        shutil.rmtree(generation.folder)
-    return [generation.name for generation in chosen]
+    except OSError as error:
+        keep_engines_only(generation.folder)
+        LOG.warning(
+            "generation %s is removed, but not what it has on its server (%s). This is tried again with every removal;"
+            " if that server is gone for good, delete %s",
+            generation.name,
+            error,
+            generation.folder,
+        )
+        return False
+    shutil.rmtree(generation.folder)
+    return True

@@ -40,17 +40,23 @@ class Serving:
         self.generation, self.store, self.model = generation, store, model
         self.close: Callable[[], None] = lambda: None
         self.clock = clock
+        self._unfinished = False
         self.index = LiveIndex(store, generation.snapshots, clock, generation.engines)
         self.catalog = self._read_catalog()
 
     def refresh(self) -> Followed:
-        """Bring index and catalog to the store's latest state."""
+        """Bring index and catalog to the store's latest state.
+
+        After one that failed the catalog is read whole: the index may have gone on, and names what changed only once.
+        """
+        anew, self._unfinished = self._unfinished, True
         followed = self.index.refresh()
-        if followed.reloaded:
+        if anew or followed.reloaded:
             self.catalog = self._read_catalog()
         elif followed:
             with self.store.read() as reader:
                 self.catalog = self.catalog.updated(reader, followed.touched)
+        self._unfinished = False
         return followed
 
     def user_vectors(self, reader: Reader, users: Sequence[str], at: datetime | None) -> Float:

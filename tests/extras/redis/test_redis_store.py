@@ -18,7 +18,9 @@ from tests.extras.needs import needs
 
 needs("redis")
 
-from assets.serving.store import redis_store, redis_transactions  # noqa: E402 - behind the extra
+import redis  # noqa: E402 - behind the extra
+
+from assets.serving.store import redis_store, redis_transactions  # noqa: E402
 from assets.serving.store.interface import StoreFaultError, StoreUseError, Table  # noqa: E402
 from assets.serving.store.redis_store import RedisStore  # noqa: E402
 from assets.serving.store.redis_transactions import SnapshotExpiredError  # noqa: E402
@@ -55,6 +57,20 @@ def keys_on(store: RedisStore) -> list[bytes]:
 
 def undo_records(store: RedisStore) -> int:
     return int(store._server.client.zcard(store._server.names.undo))
+
+
+def test_a_reader_that_has_its_answer_does_not_lose_it_with_the_connection(
+    store: RedisStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise redis.ConnectionError("reset by peer")
+
+    with store.write() as writer:
+        writer.put(Table.META, b"key", b"value")
+    with store.read() as reader:
+        answer = reader.get(Table.META, b"key")
+        monkeypatch.setattr(store._server.client, "zrem", broken)
+    assert answer == b"value"
 
 
 TRANSACTIONS = st.lists(st.tuples(WRITES, st.booleans()), max_size=5)

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from assets.config import EngagementRule
+from assets.config import EngagementRule, Settings
+from assets.serving.engines import Engines, write_engines
+from assets.serving.live import generation
 from assets.serving.live.build import needs_build, renew
 from assets.serving.live.generation import (
     FORMAT,
@@ -22,6 +24,7 @@ from assets.serving.live.generation import (
     require_current,
     switch_to,
 )
+from assets.serving.store.interface import StoreFaultError
 from assets.storage import Storage
 from assets.training.checkpoints import read_manifest
 from tests.assets.serving.live.conftest import MODEL, Live
@@ -79,6 +82,31 @@ def test_half_built_ones_do_not_serve_and_are_removed(storage: Storage) -> None:
     assert current(storage) is None
     assert remove_half_built(storage) == [half.name]
     assert generations(storage) == [whole]
+
+
+def test_a_server_that_is_gone_holds_up_no_build_and_is_asked_again(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = made(storage, 1, complete=False), made(storage, 2, complete=False)
+    write_engines(first.folder, Settings(store={"kind": "redis"}))
+    first.checkpoint.mkdir()
+    (first.folder / "notes.json").touch()
+    dropped, gone = [], True
+
+    def drop(engines: Engines) -> None:
+        if gone and engines.store == "redis":
+            raise StoreFaultError("THAW_REDIS_URL is not set")
+        dropped.append(engines)
+
+    monkeypatch.setattr(generation, "drop_state", drop)
+    assert remove_half_built(storage) == [second.name]
+    assert [path.name for path in first.folder.iterdir()] == ["engines.json"]
+    assert "THAW_REDIS_URL is not set" in caplog.text
+    assert f"if that server is gone for good, delete {first.folder}" in caplog.text
+    gone, engines = False, first.engines
+    assert remove_half_built(storage) == [first.name]
+    assert dropped[-1] == engines
+    assert generations(storage) == []
 
 
 def test_records_come_back_and_other_formats_are_refused(storage: Storage) -> None:

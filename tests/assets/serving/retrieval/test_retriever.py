@@ -9,9 +9,10 @@ import pytest
 
 from assets.ingestion.landing.removed import add_removed
 from assets.serving.live.generation import NoIndexError
+from assets.serving.retrieval.catalog import Catalog
 from assets.serving.retrieval.retriever import UnknownItemError
 from assets.serving.store.deltas import append_delta
-from assets.serving.store.interface import Table
+from assets.serving.store.interface import StoreFaultError, Table
 from assets.serving.store.records import ITEM, pack, unpack
 from assets.storage import Storage
 from tests.assets.serving.retrieval.stress import Stress
@@ -109,23 +110,49 @@ def test_without_a_generation_the_error_says_what_to_run(tmp_path) -> None:
         World.retriever(type("Empty", (), {"storage": Storage(tmp_path, "toy"), "_serving": None})())
 
 
+def made_popular(world: World) -> str:
+    """An item that a delta brings into the index, and that is by far the most popular from then on."""
+    world.step(0)
+    item = world.members(0, 2)[2]
+    key = number(world, item).to_bytes(4, "big")
+    with world.store.write() as writer:
+        record = unpack([writer.get(Table.ITEMS, key)], np.zeros((), ITEM))
+        record["decayed"] = 1e6
+        writer.put(Table.ITEMS, key, pack(record)[0])
+    return item
+
+
+@pytest.mark.parametrize(("compacted", "what"), [(False, "updated"), (True, "load")])
+def test_what_a_refresh_that_failed_did_not_read_is_read_by_the_next(
+    world: World, monkeypatch: pytest.MonkeyPatch, compacted: bool, what: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise StoreFaultError("the connection broke, once")
+
+    with world.retriever() as retriever:
+        popular = made_popular(world)
+        if compacted:
+            world.compact()
+        with monkeypatch.context() as broken, pytest.raises(StoreFaultError):
+            broken.setattr(Catalog, what, fail)
+            retriever.refresh()
+        assert retriever.lag == 0  # the index has gone on, and will not say again what changed
+        assert not retriever.refresh()
+        assert ids(retriever.recommend(["nobody"], k=1)[0]) == [popular]
+        monkeypatch.setattr(Catalog, "load", fail)
+        retriever.refresh()  # once is enough
+
+
 def test_refresh_follows_deltas_and_popularity_with_them(world: World) -> None:
     with world.retriever() as retriever:
         assert not retriever.refresh()
         assert retriever.version.seq == 0
-        world.step(0)
-        made_popular = world.members(0, 2)[2]
-        place = number(world, made_popular)
-        with world.store.write() as writer:
-            key = place.to_bytes(4, "big")
-            record = unpack([writer.get(Table.ITEMS, key)], np.zeros((), ITEM))
-            record["decayed"] = 1e6
-            writer.put(Table.ITEMS, key, pack(record)[0])
+        popular = made_popular(world)
         assert retriever.lag == 1
-        assert made_popular not in ids(retriever.recommend(["nobody"], k=1)[0])
+        assert popular not in ids(retriever.recommend(["nobody"], k=1)[0])
         assert retriever.refresh().applied[0][0] == 1
         assert (retriever.lag, retriever.version.seq, retriever.version.watermark) == (0, 1, WATERMARK_AT)
-        assert ids(retriever.recommend(["nobody"], k=1)[0]) == [made_popular]
+        assert ids(retriever.recommend(["nobody"], k=1)[0]) == [popular]
         assert set(ids(retriever.recommend(["u0"], k=4)[0])) == set(world.members(0, 2)) - {"g0-0-0"}
         assert retriever.size == world.groups * world.half
 
