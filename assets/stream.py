@@ -150,7 +150,11 @@ class EngagementStream:
             return self
         return self._part(slice(int(np.searchsorted(self.timestamps, instant, side="left")), None))
 
-    def _part(self, part: slice) -> "EngagementStream":
+    def where(self, kept: NDArray[np.bool_]) -> "EngagementStream":
+        """The engagements for which ``kept`` [E] is true; users, items and event types keep their numbers."""
+        return self._part(kept)
+
+    def _part(self, part: slice | NDArray[np.bool_]) -> "EngagementStream":
         return replace(
             self,
             users=self.users[part],

@@ -41,17 +41,28 @@ class Block:
     def __init__(self, job: Job) -> None:
         self.job = job
         self.embedder = Embedder(job.source)
-        self.vectors: Float | None = None if job.vectors is None else read_vectors(job.vectors)
+        self.vectors: Float | None = None
+        if job.vectors is not None:
+            self.vectors = read_vectors(job.vectors, self.embedder.tables.catalog.item_ids)
 
     def __call__(self, block: pa.Table) -> pa.Table:
-        """The result's rows for a block of the job's table, in its order."""
+        """The result's rows for a block of the job's table, in its order, without what was removed.
+
+        Removed rows are computed, too: a block of nothing else still has columns then.
+        """
+        found = self._lists(block) if self.vectors is not None else self._vectors(block)
+        return found.filter(pa.array(self.embedder.removed.keeps(block)))
+
+    def _vectors(self, block: pa.Table) -> pa.Table:
         ids = block.column(self.job.column)
-        values = np.asarray(ids.to_pylist(), dtype=object)
-        if self.vectors is None:
-            vectors = self.embedder.items(values)
-            flat = pa.array(np.ascontiguousarray(vectors).reshape(-1), pa.float32())
-            return pa.table({self.job.column: ids, VECTOR: pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])})
-        found, scores = self.embedder.lists(values, self.vectors, self.job.k)
+        vectors = self.embedder.items(np.asarray(ids.to_pylist(), dtype=object))  # [b, D]
+        flat = pa.array(np.ascontiguousarray(vectors).reshape(-1), pa.float32())  # [b * D]
+        return pa.table({self.job.column: ids, VECTOR: pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])})
+
+    def _lists(self, block: pa.Table) -> pa.Table:
+        assert self.vectors is not None
+        ids = block.column(self.job.column)
+        found, scores = self.embedder.lists(np.asarray(ids.to_pylist(), dtype=object), self.vectors, self.job.k)
         return pa.table(
             {
                 self.job.column: ids,

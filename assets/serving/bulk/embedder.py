@@ -1,6 +1,7 @@
 """A checkpoint that makes vectors of any items and lists of any users, by their ids: what every engine runs.
 
-Vectors are as of the end of the tables. Nothing of this is in the freshness path (:mod:`assets.serving.live`): it
+Vectors are as of the end of the tables. Who was forgotten and what was taken down since is not in them: neither as rows
+nor in anybody's history. Nothing of this is in the freshness path (:mod:`assets.serving.live`): it
 computes everything, and an engine that spreads it starts in ten seconds.
 """
 
@@ -15,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from assets.ingestion.landing.removed import read_removed
 from assets.ranking import Recommender
 from assets.schema import Columns
 from assets.storage import Storage, read_arrow
@@ -60,8 +62,12 @@ class Embedder:
     def __init__(self, source: Source) -> None:
         self.tables: DatasetTables = load_tables(source.storage)
         self.model: Recommender = load_recommender(source.storage, source.model, source.seed, self.tables)
-        self.stream = self.tables.stream
-        self.instant = self.stream.timestamps[-1] + np.timedelta64(1, "us")  # known: all that lies before
+        every = self.tables.stream
+        self.instant = every.timestamps[-1] + np.timedelta64(1, "us")  # known: all that lies before
+        self.removed = read_removed(source.storage)
+        self._gone_users = self._user_rows.isin(list(self.removed.users))
+        self._gone_items = self._item_rows.isin(list(self.removed.items))
+        self.stream = every.where(~self._gone_users[every.users] & ~self._gone_items[every.items])
 
     def items(self, ids: NDArray[np.object_]) -> Float:
         """[m, D] vectors of the items ``ids`` [m].
@@ -81,7 +87,7 @@ class Embedder:
         in None and scores in NaN. Equal scores are in no particular order.
 
         Args:
-            vectors: [N, D] of :meth:`items`, of every item in the order of the items' table.
+            vectors: [N, D] of :meth:`items`, of every item in the order of the items' table (:func:`read_vectors`).
 
         Raises:
             UnknownRowError: naming an id that is in no table.
@@ -120,7 +126,7 @@ class Embedder:
     def _not_available(self) -> Tensor:
         available = torch.zeros(len(self.tables.catalog), dtype=torch.bool)
         available[torch.from_numpy(self.tables.catalog.rows_at(self.instant))] = True
-        return ~available
+        return ~available | torch.from_numpy(self._gone_items)
 
     @cached_property
     def _item_rows(self) -> pd.Index:
@@ -138,8 +144,14 @@ def _rows(index: pd.Index, ids: NDArray[np.object_], table: str) -> Int:
     return rows
 
 
-def read_vectors(path: Path) -> Float:
-    """[N, D] of a file of vectors, in its order."""
-    column = read_arrow(path, [VECTOR]).column(VECTOR).combine_chunks()
-    width = column.type.list_size
-    return np.asarray(column.flatten()).reshape(-1, width).astype(np.float32, copy=False)
+def read_vectors(path: Path, item_ids: NDArray[np.object_]) -> Float:
+    """[N, D] the vectors in a file, in the order of ``item_ids`` [N]; zeros for items that are not in it."""
+    table = read_arrow(path, [Columns.ITEM, VECTOR])
+    column = table.column(VECTOR).combine_chunks()
+    held = np.asarray(column.flatten()).reshape(-1, column.type.list_size)  # [n, D]
+    places = pd.Index(table.column(Columns.ITEM).to_pylist(), dtype=object).get_indexer(
+        pd.Index(item_ids, dtype=object)
+    )
+    vectors = np.zeros((len(item_ids), held.shape[1]), np.float32)
+    vectors[places >= 0] = held[places[places >= 0]]
+    return vectors

@@ -7,7 +7,7 @@ import torch
 from assets.config import Settings
 from assets.config.bulk import BulkConfig
 from assets.config.training import ParallelConfig
-from assets.serving.bulk.embedder import ITEMS, SCORES, read_vectors
+from assets.serving.bulk.embedder import ITEMS, SCORES
 from assets.serving.bulk.engines import score_users
 from assets.stream import load_tables
 from assets.training.checkpoints import save_checkpoint
@@ -87,12 +87,12 @@ def test_ray_data_writes_the_rows_of_one_process(settings: Settings, alone: Trai
     save_checkpoint(settings.storage, alone)
     path = score_users(settings, MODEL)
     vectors = path.with_name(f"{MODEL}-items.parquet")
-    expected, own = pq.read_table(path), read_vectors(vectors)
+    expected, own = pq.read_table(path), pq.read_table(vectors)
     path.unlink()
     vectors.unlink()
     on_ray = settings.model_copy(update={"bulk": BulkConfig(engine="ray", rows=7, k=4, workers=2)})
     found = pq.read_table(score_users(on_ray, MODEL))
-    assert (read_vectors(vectors) == own).all()
+    assert pq.read_table(vectors).equals(own)
     assert found.column(0).equals(expected.column(0))
     assert found[ITEMS].to_pylist() == expected[ITEMS].to_pylist()
     assert found[SCORES].to_pylist() == expected[SCORES].to_pylist()

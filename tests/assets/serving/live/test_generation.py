@@ -7,7 +7,6 @@ import pytest
 
 from assets.config import EngagementRule, Settings
 from assets.serving.engines import Engines, write_engines
-from assets.serving.live import generation
 from assets.serving.live.build import needs_build, renew
 from assets.serving.live.generation import (
     FORMAT,
@@ -98,7 +97,7 @@ def test_a_server_that_is_gone_holds_up_no_build_and_is_asked_again(
             raise StoreFaultError("THAW_REDIS_URL is not set")
         dropped.append(engines)
 
-    monkeypatch.setattr(generation, "drop_state", drop)
+    monkeypatch.setattr("assets.serving.live.generation.drop_state", drop)
     assert remove_half_built(storage) == [second.name]
     assert [path.name for path in first.folder.iterdir()] == ["engines.json"]
     assert "THAW_REDIS_URL is not set" in caplog.text
