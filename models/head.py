@@ -2,9 +2,10 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from math import ceil
+from math import ceil, log
 from typing import Literal
 
+import torch
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -69,8 +70,10 @@ class ClassBalancedHead(SingleHead):
 
     def weights(self, counts: Tensor) -> Tensor:
         """[T] of mean 1 for the engagements [T] of each target."""
-        weights = (1 - self.beta) / (1 - self.beta ** counts.clamp(min=1))  # [T]
-        return weights / weights.mean()
+        # In float32 1 - beta^n is 0 for n = 1 and a beta of 1 - 1e-8, and 19 % off for one of 1 - 1e-7.
+        effective = -torch.expm1(counts.clamp(min=1).double() * log(self.beta)) / (1 - self.beta)  # [T]
+        weights = 1 / effective  # [T]
+        return (weights / weights.mean()).float()
 
 
 class TwoStageHeadConfig(NetConfig):

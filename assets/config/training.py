@@ -1,6 +1,6 @@
 """Training."""
 
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -31,10 +31,14 @@ class ParallelConfig(StrictModel):
         return self.processes > 1 or self.launcher == "ray"
 
 
+SEEDS: Final = 2**32
+"""How many there are: numpy's generators take no other."""
+
+
 class TrainingConfig(StrictModel):
     """What every training shares; a model's own hyper-parameters are in ``assets.training.presets``."""
 
-    seed: int = 0
+    seed: int = Field(0, ge=0, lt=SEEDS)
     seeds: int = Field(1, ge=1, description="nets are trained with this many seeds, counting up from seed")
     max_epochs: int | None = Field(None, ge=1, description="overrides every preset's number of epochs")
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -46,3 +50,9 @@ class TrainingConfig(StrictModel):
         default_factory=dict,
         description="per model name: the overrides that studies/sweep tries, in place of its documented grid",
     )
+
+    @model_validator(mode="after")
+    def _has_every_seed(self) -> Self:
+        if self.seed + self.seeds > SEEDS:
+            raise ValueError(f"seed {self.seed} and {self.seeds - 1} after it: seeds end at {SEEDS - 1}")
+        return self

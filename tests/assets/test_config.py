@@ -76,6 +76,9 @@ def test_the_real_environment_is_read_when_none_is_given(monkeypatch: pytest.Mon
         ("split: {kind: held_out_items, held_out_share: 0}", "split.held_out_share"),
         ("split: {head_rule: pareto, head_share: 20}", "split.head_share"),
         ("training: {max_epochs: many}", "training.max_epochs"),
+        ("training: {seed: -1}", "training.seed"),
+        ("training: {seed: 4294967296}", "training.seed"),
+        ("training: {seed: 4294967295, seeds: 2}", "training"),
         ("index: {minimum_recall: 1.5}", "index.minimum_recall"),
         ("evaluation: {protocols: [{user_history: rolling, speed: 3}]}", "evaluation.protocols.0.speed"),
     ],
@@ -172,10 +175,21 @@ def test_kinds_of_split() -> None:
     assert all(SplitConfig(**split.model_dump()) == split for split in splits)
 
 
-def test_listing_a_protocol_twice_is_refused(tmp_path: Path) -> None:
-    twice = yaml_file(tmp_path, "evaluation: {protocols: [{}, {}]}")
-    with pytest.raises(ConfigError, match="lists one protocol twice"):
-        load_settings({"THAW_CONFIG": twice})
+@pytest.mark.parametrize("part", ["evaluation", "sampled"])
+@pytest.mark.parametrize(
+    ("lists", "problem"),
+    [
+        ("protocols: [{}, {}]", "protocols: .*lists one protocol twice"),
+        ("protocols: []", "protocols: .*lists no protocol"),
+        ("ks: [10, 5, 10]", "ks: .*lists one k twice"),
+        ("ks: []", "ks: .*lists no k"),
+        ("ks: [10, 0]", "ks.1: .*greater than or equal to 1"),
+    ],
+)
+def test_what_is_measured_is_listed_once_and_something_is(part: str, lists: str, problem: str, tmp_path: Path) -> None:
+    path = yaml_file(tmp_path, f"{part}: {{{lists}}}")
+    with pytest.raises(ConfigError, match=rf"{part}\.{problem}"):
+        load_settings({"THAW_CONFIG": path})
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,13 @@ def test_class_balance_weights_by_hand() -> None:
     torch.testing.assert_close(weights, raw / raw.mean())
 
 
+@pytest.mark.parametrize("beta", [1 - 1e-7, 1 - 1e-8, 1 - 1e-15])
+def test_class_balance_near_one_weighs_by_one_over_the_engagements(beta: float) -> None:
+    counts = torch.tensor([1.0, 2.0, 1000.0])
+    weights = ClassBalancedHead(ClassBalancedHeadConfig(beta=beta)).weights(counts)
+    torch.testing.assert_close(weights, (1 / counts) / (1 / counts).mean(), rtol=1e-4, atol=0)
+
+
 def test_class_balance_weighs_each_target_by_its_item() -> None:
     built, batch = net("two_tower_class_balance"), in_batch()
     weights = built.head.weights(batch.items.counts[batch.targets]).tolist()
