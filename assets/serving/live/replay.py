@@ -27,7 +27,7 @@ from assets.schema import Columns
 from assets.serving.live.generation import require_current
 from assets.serving.live.ledger import LedgerEntry, entries
 from assets.serving.live.process import process_waiting
-from assets.serving.live.replay_state import PREFIX, ReplayError, end_replay, require_replay, start_replay
+from assets.serving.live.replay_state import ReplayError, end_replay, file_name, require_replay, start_replay
 from assets.storage import Storage, atomic_path
 from assets.stream import DatasetTables, Int
 
@@ -121,6 +121,9 @@ def run_replay(
         process: takes and applies what was landed (see :func:`inline`); ``None`` leaves that to Dagster's sensor.
         progress: told after every look.
         sleep: seconds.
+
+    Raises:
+        ReplayError: when the replay has ended meanwhile, or none was started.
     """
     started, landed = clock(), set(_applied(storage))
     todo = [day for day in days if day.partition not in landed]
@@ -154,8 +157,12 @@ def inline(storage: Storage, settings: Settings, clock: Callable[[], int]) -> Ca
 
 
 def land_day(storage: Storage, day: ReplayDay) -> Path:
-    """Drop one partition's file."""
-    path = drop_zone(storage, Kind.ENGAGEMENTS) / f"{PREFIX}{day.partition}.parquet"
+    """Drop one partition's file.
+
+    Raises:
+        ReplayError: when no replay is going on, so that the file would land as real engagements.
+    """
+    path = drop_zone(storage, Kind.ENGAGEMENTS) / file_name(storage, day.partition)
     with atomic_path(path) as temporary:
         pq.write_table(day.rows, temporary, compression="zstd")
     return path

@@ -1,11 +1,16 @@
 """The live state while a replay uses it: put back to the cutoff before, and as it was after.
 
 ``live/replay.json`` is written before anything is moved, and says what was, so that a kill in between loses nothing.
+It also holds the replay's id, drawn at random, which every file that the replay lands has in its name: by that alone
+its files are told from those of others, whatever these are called, and it is there before the first of them.
 """
 
 import json
+import re
 import shutil
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,7 +32,14 @@ from assets.storage import Storage, locked, write_json
 from assets.stream import DatasetTables
 
 PREFIX: Final = "replay-"
-"""Of the names of files that a replay lands."""
+"""Of the names of files that a replay lands; its id and the partition follow."""
+KEPT: Final = "replayed"
+"""Folder of ``landing`` for what is probably of a replay that an older version began."""
+_WITHOUT_ID: Final = re.compile(
+    r"(\d+--engagements--)?replay-\d{4}-\d\d-\d\d(-\d\d)?"
+    r"(\.partial-[0-9a-z-]+)?\.parquet(\.reason\.txt|\.rows\.parquet)?"
+)
+"""What a replay's files are called that has no id, in the drop zone and behind it; people may choose such names too."""
 
 
 class ReplayError(RuntimeError):
@@ -58,6 +70,7 @@ def start_replay(
     with locked(writer_lock(storage)):
         _set_aside(storage, reset, now)
         _clear(storage)
+        _identify(storage)
     return renew(storage, settings, tables, model_name, seed, now, until=tables.cutoff, progress=progress)
 
 
@@ -65,10 +78,22 @@ def require_replay(storage: Storage) -> None:
     """Refuse to go on with a replay where none is: its files would land as real engagements.
 
     Raises:
-        ReplayError: when no replay is going on.
+        ReplayError: when no replay is going on, or one whose files could not be told from those of others.
     """
     if not is_replay(storage):
         raise ReplayError("no replay is going on: start one, without --resume")
+    if _id(storage) is None:
+        raise ReplayError("an older version began this replay: start it again, without --resume, or end it with --end")
+
+
+def file_name(storage: Storage, partition: str) -> str:
+    """What the replay that is going on calls the file of ``partition``.
+
+    Raises:
+        ReplayError: see :func:`require_replay`.
+    """
+    require_replay(storage)
+    return f"{PREFIX}{_id(storage)}-{partition}.parquet"
 
 
 def end_replay(storage: Storage) -> bool:
@@ -90,9 +115,12 @@ def end_replay(storage: Storage) -> bool:
 def _refuse_waiting(storage: Storage) -> None:
     dropped = [path.name for kind in Kind if (zone := drop_zone(storage, kind)).is_dir() for path in zone.iterdir()]
     waiting = dropped + [file.name for files in claimed(storage).values() for file in files]
-    own = [name for name in waiting if not name.startswith((PREFIX, "."))]
-    if own:
-        raise ReplayError(f"{storage.landing}: {len(own)} files wait, {own[0]} first: apply them or take them away")
+    is_own = _own_names(storage)
+    others = [name for name in waiting if not (name.startswith(".") or is_own(name))]
+    if others:
+        raise ReplayError(
+            f"{storage.landing}: {len(others)} files wait, {others[0]} first: apply them or take them away"
+        )
 
 
 def _set_aside(storage: Storage, reset: bool, now: int) -> None:
@@ -104,7 +132,8 @@ def _set_aside(storage: Storage, reset: bool, now: int) -> None:
                 f"{_landed(storage)} holds batches that are no replay: --reset keeps them aside until the replay ends"
             )
         aside = f"before-replay-{now}" if holds else None
-        write_json(storage.live / REPLAY, {"started_at": now, "aside": aside, "moved": False})
+        note = {"id": uuid.uuid4().hex, "started_at": now, "aside": aside, "moved": False}
+        write_json(storage.live / REPLAY, note)
     note = _note(storage)
     if not note["moved"]:
         aside_path = _aside(storage)
@@ -113,16 +142,60 @@ def _set_aside(storage: Storage, reset: bool, now: int) -> None:
         write_json(storage.live / REPLAY, note | {"moved": True})
 
 
+def _identify(storage: Storage) -> None:
+    """Give a replay that an older version began an id: from here on its files have it in their names."""
+    if _id(storage) is None:
+        write_json(storage.live / REPLAY, _note(storage) | {"id": uuid.uuid4().hex})
+
+
 def _clear(storage: Storage) -> None:
-    """Remove what a replay landed, and nothing else that landed meanwhile."""
-    own = [batch.path for batch in landed_batches(storage, Kind.ENGAGEMENTS) if batch.source.startswith(PREFIX)]
-    for folder in (claimed_folder(storage), done_folder(storage)):
-        own += folder.glob(f"*/*--{PREFIX}*")
-    for folder in (quarantine_folder(storage), reading_folder(storage)):
-        own += folder.glob(f"*--{PREFIX}*")
-    own += drop_zone(storage, Kind.ENGAGEMENTS).glob(f"{PREFIX}*")
-    for path in own:
-        path.unlink(missing_ok=True)
+    """Remove what a replay landed, and nothing else that landed meanwhile.
+
+    The files of a replay without an id, of an older version, cannot be told from others with certainty: they are put
+    out of the way.
+    """
+    is_own, is_certain = _own_names(storage), _id(storage) is not None
+    for path, name in _files(storage):
+        if is_own(name):
+            if is_certain:
+                path.unlink(missing_ok=True)
+            else:
+                _keep(storage, path)
+
+
+def _files(storage: Storage) -> Iterator[tuple[Path, str]]:
+    """Everything that landed, with the name to know it by.
+
+    In the order of the way that files take, each place listed when it is asked for: what moves on is found further on.
+    """
+    for folder, pattern in (
+        (drop_zone(storage, Kind.ENGAGEMENTS), "*"),
+        (claimed_folder(storage), "*/*"),
+        (reading_folder(storage), "*"),
+        (quarantine_folder(storage), "*"),
+        (done_folder(storage), "*/*"),
+    ):
+        for path in sorted(folder.glob(pattern)):
+            yield path, path.name
+    for batch in landed_batches(storage, Kind.ENGAGEMENTS):
+        yield batch.path, batch.source
+
+
+def _own_names(storage: Storage) -> Callable[[str], bool]:
+    """Tells the names of the replay's files from all others; where none is going on, none is its."""
+    if not is_replay(storage):
+        return lambda _: False
+    replay = _id(storage)
+    if replay is None:
+        return lambda name: _WITHOUT_ID.fullmatch(name) is not None
+    return lambda name: f"{PREFIX}{replay}-" in name
+
+
+def _keep(storage: Storage, path: Path) -> None:
+    target = storage.landing / KEPT / path.relative_to(storage.base)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(FileNotFoundError):  # moved on meanwhile
+        path.rename(target)
 
 
 def _bring_back(aside: Path, landed: Path) -> None:
@@ -137,6 +210,12 @@ def _bring_back(aside: Path, landed: Path) -> None:
 def _note(storage: Storage) -> dict[str, Any]:
     content: dict[str, Any] = json.loads((storage.live / REPLAY).read_text(encoding="utf-8"))
     return content
+
+
+def _id(storage: Storage) -> str | None:
+    """Of the replay that is going on; ``None`` where an older version began it."""
+    found: str | None = _note(storage).get("id")
+    return found
 
 
 def _aside(storage: Storage) -> Path | None:
