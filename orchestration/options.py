@@ -12,10 +12,13 @@ Dataset = Annotated[str | None, typer.Option(help="registered dataset; default: 
 Models = Annotated[str | None, typer.Option(help="comma-separated roster; default: THAW_MODELS or the default roster")]
 
 
-def settings_of(dataset: str | None, models: str | None = None) -> Settings:
+def settings_of(dataset: str | None, models: str | None = None, *, registered: bool = True) -> Settings:
     """Settings from the environment and the options; also exported, for the processes that Dagster starts.
 
     The data root is brought up to date, or the command ends here, before it writes.
+
+    Args:
+        registered: the dataset must be one that this machine knows; not where only its tables are read.
     """
     if dataset:
         os.environ["THAW_DATASET"] = dataset
@@ -23,7 +26,7 @@ def settings_of(dataset: str | None, models: str | None = None) -> Settings:
         os.environ["THAW_MODELS"] = models
     try:
         settings = load_settings()
-        _check_names(settings)
+        _check_names(settings, registered)
     except (ConfigError, ValueError) as error:
         raise typer.BadParameter(str(error)) from error
     try:
@@ -34,10 +37,11 @@ def settings_of(dataset: str | None, models: str | None = None) -> Settings:
     return settings
 
 
-def _check_names(settings: Settings) -> None:
+def _check_names(settings: Settings, registered: bool) -> None:
     """Fail on an unknown dataset or model before anything heavy starts."""
     from assets.ingestion.registry import find  # noqa: PLC0415 - keeps `thaw --help` fast
     from assets.training.registry import roster  # noqa: PLC0415
 
-    find(settings.dataset, settings.data_dir)
+    if registered:
+        find(settings.dataset, settings.data_dir)
     roster(settings)

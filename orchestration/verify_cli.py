@@ -4,11 +4,15 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from assets.config import ConfigError, Settings
 from orchestration.options import Dataset, settings_of
+
+if TYPE_CHECKING:
+    from assets.evaluation.releases.verify import Finding
 
 app = typer.Typer()
 
@@ -41,29 +45,45 @@ def verify(
 ) -> None:
     """Hold a release against its record: digests of files and tables, and the headline metric, ranked anew.
 
-    Exit status: 0 all is the same; 1 there is no record that can be read; 3 files differ; 4 the tables at hand are
-    others, so the metric is not computed; 5 the metric differs. The dataset is the release's unless one is named.
+    Exit status: 0 all is the same; 1 there is no record that can be read, or nothing that can be ranked; 2 options or
+    settings are wrong; 3 files differ; 4 there are no tables or others, so the metric is not computed; 5 the metric
+    differs. The dataset is the release's unless one is named.
     """
     from assets.evaluation.progress import case_progress
-    from assets.evaluation.releases.record import CHECKPOINT, read_release
+    from assets.evaluation.releases.record import CHECKPOINT, RECORD, read_release
     from assets.evaluation.releases.release import trained_release
-    from assets.evaluation.releases.verify import verdict_of
+    from assets.evaluation.releases.verify import Verdict, verdict_of
     from assets.evaluation.releases.verify import verify as hold
 
     if (folder is None) == (model is None):
         raise typer.BadParameter("name the folder of a release, or --model, not both")
     with _told():
         released = read_release(folder) if folder else None
-    settings = settings_of(dataset or (released.data.dataset if released else None), model)
+    recorded = released.data.dataset if released and not dataset else None
+    settings = settings_of(recorded or dataset, model, registered=recorded is None)
     with _told(), case_progress("ranking") as advance:
         record = released or trained_release(settings, str(model))
         place = folder / CHECKPOINT if folder else settings.storage.checkpoint(record.model, record.seed)
         findings = hold(record, place, settings.storage, advance)
+    if folder and recorded and verdict_of(findings) is Verdict.DATA_DIFFERS:
+        findings += _unknown(settings, folder / RECORD)
     for finding in findings:
         typer.secho(f"{'DIFFERS ' if finding.verdict else ''}{finding.text}", fg="red" if finding.verdict else None)
     verdict = verdict_of(findings)
     typer.echo("verified" if not verdict else f"not verified: {verdict.name.lower().replace('_', ' ')}")
     raise typer.Exit(verdict)
+
+
+def _unknown(settings: Settings, record: Path) -> list["Finding"]:
+    """That the dataset, which ``record`` names, is none that this machine could make tables of; nothing where it is."""
+    from assets.evaluation.releases.verify import Finding, Verdict
+    from assets.ingestion.registry import find
+
+    try:
+        find(settings.dataset, settings.data_dir)
+    except ConfigError as error:
+        return [Finding(Verdict.DATA_DIFFERS, f"data.dataset of {record}: {error}")]
+    return []
 
 
 @contextmanager

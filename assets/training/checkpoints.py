@@ -1,22 +1,24 @@
 """Checkpoints: safetensors weights, id maps as Parquet, and a JSON manifest that names them by digest.
 
-Nothing is ever unpickled. File names carry digests and the manifest is replaced last, so a reader finds the old
-checkpoint or the new one, whole; what the new manifest does not name is removed after.
+Nothing is ever unpickled. File names carry digests and the manifest is replaced last; what the new manifest does not
+name is removed after. So who reads a recommender here gets the old checkpoint or the new one, whole: where files of the
+old one are gone since its manifest was read, the new manifest is read. Who holds a manifest, and may have noted its
+digest, never gets another checkpoint's net by it, but :class:`ReplacedError`.
 """
 
 import hashlib
 import json
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import safetensors.torch
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from assets.config import PROJECT_ROOT
 from assets.idmap import IdMap, StoredIds
@@ -44,9 +46,18 @@ READABLE: Final = (2, FORMAT)
 """Format 2 knew no content: its nets are read as nets of items without."""
 LIBRARIES: Final = ("torch", "lightning", "numpy", "pandas", "safetensors")
 
+_COUNTS: Final[TypeAdapter[CountConfig]] = TypeAdapter(CountConfig)
+_SMOOTHING: Final = TypeAdapter(Annotated[float, Field(gt=0, allow_inf_nan=False)])
+
+Read = TypeVar("Read")
+
 
 class CheckpointError(RuntimeError):
     """A checkpoint is missing, incomplete, damaged, or made for other tables; the message says what to do."""
+
+
+class ReplacedError(CheckpointError):
+    """A file that a manifest names is gone, and another checkpoint's manifest is there: read that one."""
 
 
 def tables_version(storage: Storage) -> str:
@@ -177,6 +188,10 @@ def load_recommender(storage: Storage, model: str, seed: int, tables: DatasetTab
     Raises:
         CheckpointError: when it is missing, incomplete, damaged, or was made for another version of the tables.
     """
+    return _once_more(lambda: _load_recommender(storage, model, seed, tables))
+
+
+def _load_recommender(storage: Storage, model: str, seed: int, tables: DatasetTables) -> Recommender:
     manifest = read_manifest(storage, model, seed)
     folder = storage.checkpoint(model, seed)
     current = tables_version(storage)
@@ -185,7 +200,7 @@ def load_recommender(storage: Storage, model: str, seed: int, tables: DatasetTab
             f"{folder} was trained on tables {manifest['data_version'][:12]}, the tables are now {current[:12]}:"
             f" materialize training/{model} again"
         )
-    return load_counting(manifest) if manifest["kind"] == "counting" else load_net(folder, manifest).over(tables)
+    return _recommender(folder, manifest, tables)
 
 
 def recommender_in(folder: Path, tables: DatasetTables) -> Recommender:
@@ -194,8 +209,19 @@ def recommender_in(folder: Path, tables: DatasetTables) -> Recommender:
     Raises:
         CheckpointError: when it is missing, incomplete or damaged.
     """
-    manifest = read_manifest_in(folder)
+    return _once_more(lambda: _recommender(folder, read_manifest_in(folder), tables))
+
+
+def _recommender(folder: Path, manifest: Mapping[str, Any], tables: DatasetTables) -> Recommender:
     return load_counting(manifest) if manifest["kind"] == "counting" else load_net(folder, manifest).over(tables)
+
+
+def _once_more(read: Callable[[], Read]) -> Read:
+    """What ``read`` gives, which reads a manifest and then what it names; again where another came between."""
+    try:
+        return read()
+    except ReplacedError:
+        return read()
 
 
 def recommender_of(trained: "Trained", tables: DatasetTables) -> Recommender:
@@ -210,11 +236,22 @@ def recommender_of(trained: "Trained", tables: DatasetTables) -> Recommender:
 
 
 def load_counting(manifest: Mapping[str, Any]) -> CountingRecommender:
-    """A counting model: its manifest is all there is of it."""
-    config = {name: value for name, value in manifest["config"].items() if name != "smoothing"}
-    adapter: TypeAdapter[CountConfig] = TypeAdapter(CountConfig)
-    cutoff = np.datetime64(manifest["bounds"]["cutoff"], "us")
-    return CountingRecommender(adapter.validate_python(config), manifest["config"]["smoothing"], cutoff)
+    """A counting model: its manifest is all there is of it.
+
+    Raises:
+        CheckpointError: when the manifest describes none, or one whose scores would be no numbers.
+    """
+    try:
+        config = {name: value for name, value in manifest["config"].items() if name != "smoothing"}
+        cutoff = np.datetime64(manifest["bounds"]["cutoff"], "us")
+        return CountingRecommender(
+            _COUNTS.validate_python(config), _SMOOTHING.validate_python(manifest["config"]["smoothing"]), cutoff
+        )
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise CheckpointError(
+            f"the manifest of {manifest.get('model')} describes no counting model ({error}): materialize"
+            f" training/{manifest.get('model')} again, or take the checkpoint from whom you trust"
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -254,15 +291,19 @@ def load_net(folder: Path, manifest: Mapping[str, Any]) -> LoadedNet:
         manifest: of that checkpoint; of a net.
 
     Raises:
-        CheckpointError: when a file that the manifest names is missing, or the weights are damaged. A damaged id map
-            raises it too, when its ids are first asked for: reading a million takes longer than all else here.
+        ReplacedError: when a file that the manifest names is missing, because the folder holds another checkpoint now.
+        CheckpointError: when such a file is missing otherwise, or the weights are damaged. An id map that is damaged or
+            goes missing raises them too, when its ids are first asked for: reading a million takes longer than all else
+            here.
     """
     remedy = f"materialize training/{manifest.get('model')} again, or take the checkpoint from whom you trust"
     try:
         refuse_names(_files(manifest))
-        if missing := [name for name in _files(manifest) if not (folder / name).exists()]:
-            raise UntrustedError(f"{folder} lacks {missing[0]}")
+        for name in _files(manifest):
+            (folder / name).stat()  # id maps are read later
         return _net_of(folder, manifest)
+    except FileNotFoundError as error:
+        raise _lacking(folder, manifest, Path(error.filename).name, remedy) from error
     except UntrustedError as error:
         said = str(error)
         raise CheckpointError(f"{said if str(folder) in said else f'{folder / MANIFEST} {said}'}: {remedy}") from error
@@ -270,9 +311,20 @@ def load_net(folder: Path, manifest: Mapping[str, Any]) -> LoadedNet:
         raise CheckpointError(f"{folder} holds no checkpoint that fits together ({error}): {remedy}") from error
 
 
+def _lacking(folder: Path, manifest: Mapping[str, Any], file: str, remedy: str) -> CheckpointError:
+    """The error for a file that the manifest names and the folder lacks."""
+    try:
+        replaced = checkpoint_digest(read_manifest_in(folder)) != checkpoint_digest(manifest)
+    except CheckpointError:
+        replaced = False
+    if replaced:
+        return ReplacedError(f"{folder} holds another checkpoint than it did, {file} is gone: read it again")
+    return CheckpointError(f"{folder} lacks {file}: {remedy}")
+
+
 def _net_of(folder: Path, manifest: Mapping[str, Any]) -> LoadedNet:
     weights = read_weights(folder / manifest["weights"]["file"], manifest["weights"])
-    maps = {name: _load_map(folder, entry) for name, entry in manifest["id_maps"].items()}
+    maps = {name: _load_map(folder, manifest, entry) for name, entry in manifest["id_maps"].items()}
     encodings = Encodings.from_maps(maps, manifest.get("content", 0))
     config = FitPreset(**manifest["config"])
     with budget_of(weights):
@@ -281,7 +333,7 @@ def _net_of(folder: Path, manifest: Mapping[str, Any]) -> LoadedNet:
     return LoadedNet(net, encodings, config, np.datetime64(manifest["bounds"]["cutoff"], "us"))
 
 
-def _load_map(folder: Path, entry: Mapping[str, Any]) -> IdMap:
+def _load_map(folder: Path, manifest: Mapping[str, Any], entry: Mapping[str, Any]) -> IdMap:
     """A map whose ids are read, and held against the manifest, when they are first asked for."""
     path, again = folder / entry["file"], f"materialize the training asset of {folder} again"
 
@@ -290,6 +342,8 @@ def _load_map(folder: Path, entry: Mapping[str, Any]) -> IdMap:
             with opened_parquet(path) as file:
                 rows = file.metadata.num_rows
             id_map = IdMap.load(path) if rows == entry["ids"] else IdMap(())
+        except FileNotFoundError as error:
+            raise _lacking(folder, manifest, path.name, again) from error
         except (IngestionError, pa.ArrowException, OSError, KeyError, TypeError) as error:
             raise CheckpointError(f"{path} is damaged ({error}): {again}") from error
         if (id_map.digest, len(id_map.ids)) != (entry["digest"], entry["ids"]):

@@ -12,17 +12,20 @@ import json
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from assets.config import Protocol, StrictModel
-from assets.storage import file_digest
-from assets.training.checkpoints import MANIFEST
+from assets.storage import DATASET_NAME, file_digest
+from assets.training.checkpoints import MANIFEST, CheckpointError, load_counting
+from assets.training.counting import CountingRecommender
 from assets.training.untrusted import UntrustedError, refuse_names
 
 RECORD: Final = "release.json"
 CHECKPOINT: Final = "checkpoint"
 FORMAT: Final = 1
 RECORD_BYTES: Final = 1 << 22
+MOST: Final = (1 << 63) - 1
+"""What a count or a seed can be: ranks and metrics hold both as int64."""
 
 
 class ReleaseError(RuntimeError):
@@ -47,7 +50,7 @@ class DataRecord(StrictModel):
         files: table -> SHA-256 of its Parquet.
     """
 
-    dataset: str
+    dataset: str = Field(pattern=f"^{DATASET_NAME.pattern}$")
     tables: str
     raw: str
     split: dict[str, Any]
@@ -71,7 +74,13 @@ class Conditions(StrictModel):
     max_cases: int = Field(ge=1)
     fallback: str
     samples: int = Field(ge=2, le=100_000)
-    seed: int
+    seed: int = Field(ge=0, le=MOST)
+
+    @field_validator("fallback")
+    @classmethod
+    def _counts(cls, text: str) -> str:
+        counting_of(text, "1970-01-01")
+        return text
 
 
 class Headline(StrictModel):
@@ -81,10 +90,11 @@ class Headline(StrictModel):
         cases: behind the value.
     """
 
-    value: float
-    ci_low: float
-    ci_high: float
-    cases: int
+    # A NaN is neither more nor less than anything: a comparison with it could pass.
+    value: float = Field(allow_inf_nan=False)
+    ci_low: float = Field(allow_inf_nan=False)
+    ci_high: float = Field(allow_inf_nan=False)
+    cases: int = Field(ge=1, le=MOST)
 
 
 class Program(StrictModel):
@@ -140,17 +150,38 @@ def read_release(folder: Path) -> Release:
         held = content.get("format") if isinstance(content, dict) else None
         if held != FORMAT:
             raise ReleaseError(f"{path} has format {held!r}, this version reads {FORMAT}: use the version that made it")
+        json.dumps(content, ensure_ascii=False).encode()  # half a surrogate pair is no text, and could not be told
         release = Release(**content)
         refuse_names([name for name in release.files if name != MANIFEST])
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ReleaseError(f"{path} is no record of a release ({where}: {first['msg']}): get it again") from error
+        raise ReleaseError(f"{path} is no record of a release ({first_fault(error)}): get it again") from error
     except (ValueError, RecursionError) as error:
         raise ReleaseError(f"{path} is not JSON ({error}): get the release again") from error
     except UntrustedError as error:
         raise ReleaseError(f"{path} {error}: take the release from whom you trust") from error
     return release
+
+
+def first_fault(error: ValidationError) -> str:
+    """The first key that does not hold what it must, and why."""
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+
+
+def counting_of(fallback: str, cutoff: str) -> CountingRecommender:
+    """The model that ranks for users without history.
+
+    Args:
+        fallback: as :class:`Conditions` holds it.
+        cutoff: of the tables, ISO 8601.
+
+    Raises:
+        ValueError: when ``fallback`` describes no counting model.
+    """
+    try:
+        return load_counting({"config": json.loads(fallback), "bounds": {"cutoff": cutoff}})
+    except (CheckpointError, ValueError, RecursionError) as error:
+        raise ValueError(f"is no counting model: {fallback[:100]}") from error
 
 
 def file_records(folder: Path) -> dict[str, FileRecord]:

@@ -5,6 +5,8 @@ import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from assets.config import Settings
 from assets.evaluation.files import RanksInfo, read_info, read_results
 from assets.evaluation.protocol import of_protocol
@@ -18,6 +20,7 @@ from assets.evaluation.releases.record import (
     Release,
     ReleaseError,
     file_records,
+    first_fault,
 )
 from assets.evaluation.run import headline_k
 from assets.storage import Storage, write_json
@@ -34,7 +37,8 @@ def trained_release(settings: Settings, model: str) -> Release:
         CheckpointError: when there is no checkpoint.
         FileNotFoundError: when it was not ranked or measured.
         StaleResultsError: when ranks or metrics are of other checkpoints.
-        ReleaseError: when the ranks are of another checkpoint or other tables than there are now.
+        ReleaseError: when the ranks are of another checkpoint or other tables than there are now, or were made with
+            settings that no record may hold.
         TablesError: when the tables are not one export.
     """
     storage, seed = settings.storage, settings.training.seed
@@ -73,11 +77,11 @@ def write_release(settings: Settings, model: str, out: Path, progress: Progress 
     The headline is ranked anew before anything is written: what cannot be verified here is not released.
 
     Raises:
-        ReleaseError: when ``out`` holds something, or the headline is not the one that evaluation measured.
+        ReleaseError: when ``out`` holds something or is no place for a folder to be renamed to, or the headline is not
+            the one that evaluation measured.
         Exception: as :func:`trained_release`.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ReleaseError(f"{out} is there already: name a folder that is not")
+    place = _place(out)
     storage = settings.storage
     release = trained_release(settings, model)
     source = storage.checkpoint(model, release.seed)
@@ -87,8 +91,29 @@ def write_release(settings: Settings, model: str, out: Path, progress: Progress 
             f"{model} now has {shown(release.conditions, found)} where evaluation/metrics says"
             f" {shown(release.conditions, release.headline)}: `thaw run` with the present settings, on this machine"
         )
-    _copy(source, out, release)
+    _copy(source, place, release)
     return release
+
+
+def _place(out: Path) -> Path:
+    """Where ``out`` lies, links followed: a folder that is not, or an empty one that a rename can replace.
+
+    Raises:
+        ReleaseError: for any other.
+    """
+    try:
+        place = out.resolve()
+    except RuntimeError as error:  # a link to itself, before Python 3.13
+        raise ReleaseError(f"{out} leads nowhere ({error}): name another folder") from error
+    if not place.exists():
+        return place
+    if not place.is_dir() or any(place.iterdir()):
+        raise ReleaseError(f"{place} is there already: name a folder that is not")
+    if place.samefile(Path.cwd()):  # whoever stands in it would be left in a folder that is no more
+        raise ReleaseError(f"{place} is the current directory, which cannot be replaced: name a folder in it")
+    if place.is_mount():
+        raise ReleaseError(f"{place} is a mount point, which cannot be replaced: name a folder in it")
+    return place
 
 
 def _copy(source: Path, out: Path, release: Release) -> None:
@@ -116,14 +141,17 @@ def _conditions(settings: Settings, info: RanksInfo) -> Conditions:
     """What the ranks say of themselves, and of the settings what metrics are computed with."""
     config = settings.evaluation
     history, embeddings = info.basis.protocols[0].split("/")
-    return Conditions(
-        protocol={"user_history": history, "item_embeddings": embeddings},
-        k=headline_k(settings),
-        max_cases=info.basis.max_cases,
-        fallback=json.dumps(json.loads(info.basis.fallback), sort_keys=True),
-        samples=config.bootstrap_samples,
-        seed=settings.training.seed,
-    )
+    try:
+        return Conditions(
+            protocol={"user_history": history, "item_embeddings": embeddings},
+            k=headline_k(settings),
+            max_cases=info.basis.max_cases,
+            fallback=json.dumps(json.loads(info.basis.fallback), sort_keys=True),
+            samples=config.bootstrap_samples,
+            seed=settings.training.seed,
+        )
+    except ValidationError as error:
+        raise ReleaseError(f"no record may hold these settings of evaluation ({first_fault(error)})") from error
 
 
 def _measured(storage: Storage, info: RanksInfo, conditions: Conditions, seed: int) -> Headline:

@@ -1,22 +1,29 @@
 """Releases: what is released verifies, to the last bit; whatever is changed afterwards is named."""
 
+import hashlib
 import json
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
+import torch
 from typer.testing import CliRunner
 
 from assets.config import Settings
-from assets.evaluation.files import METADATA_KEY, StaleResultsError
+from assets.evaluation.files import METADATA_KEY, StaleResultsError, read_info, read_results
+from assets.evaluation.protocol import of_protocol
+from assets.evaluation.releases import measure
+from assets.evaluation.releases.measure import headline_of
 from assets.evaluation.releases.record import CHECKPOINT, RECORD, Release, ReleaseError, file_records, read_release
 from assets.evaluation.releases.release import trained_release, write_release
 from assets.evaluation.releases.verify import Finding, Verdict, held_to, verdict_of, verify
 from assets.evaluation.run import gather_metrics, rank_model
-from assets.storage import file_digest, read_arrow, write_json, write_parquet
-from assets.training.checkpoints import MANIFEST
+from assets.storage import file_digest, read_arrow, read_compact, write_json, write_parquet
+from assets.training.checkpoints import MANIFEST, checkpoint_digest
 from orchestration import verify_cli
 from orchestration.cli import app
 from tests.assets.evaluation.toy import toy_settings
@@ -158,7 +165,8 @@ def test_another_split_and_another_dataset_are_named(own: Made) -> None:
         ({"value": 0.5}, Verdict.HEADLINE_DIFFERS),
         ({"ci_high": 0.9}, Verdict.HEADLINE_DIFFERS),
         ({"cases": 3}, Verdict.HEADLINE_DIFFERS),
-        ({"value": float("nan")}, Verdict.HEADLINE_DIFFERS),
+        *(({name: math.nan}, Verdict.HEADLINE_DIFFERS) for name in ("value", "ci_low", "ci_high")),
+        ({"ci_low": math.nan, "ci_high": math.nan}, Verdict.HEADLINE_DIFFERS),
         ({"value": "a little"}, Verdict.SAME),
     ],
 )
@@ -184,6 +192,7 @@ def test_another_program_is_told_and_no_fault(own: Made) -> None:
 @pytest.mark.parametrize(
     ("change", "word"),
     [
+        ({"model": "\ud800"}, "is not JSON"),
         ({"format": 2}, "format 2, this version reads 1"),
         ({"surprise": 1}, "surprise"),
         ({"files": {"../manifest.json": {"sha256": "", "bytes": 0}}}, "'../manifest.json'"),
@@ -197,6 +206,40 @@ def test_records_that_are_refused(own: Made, change: dict[str, Any], word: str) 
         read_release(folder)
 
 
+@pytest.mark.parametrize(
+    ("part", "change"),
+    [
+        *(("headline", {name: math.nan}) for name in ("value", "ci_low", "ci_high")),
+        ("headline", {"ci_high": math.inf}),
+        ("headline", {"ci_low": 10**400}),
+        *(("headline", {"cases": value}) for value in (0, 10**400)),
+        *(("conditions", {"seed": value}) for value in (-1, 2**70)),
+        *(("conditions", {"fallback": text}) for text in ("", "[]", "{" * 100_000, '{"kind": "net"}')),
+        *(
+            ("conditions", {"fallback": f'{{"kind": "all", "smoothing": {value}}}'})
+            for value in ('"x"', -5, 0, "NaN", "Infinity", "null")
+        ),
+        ("conditions", {"fallback": '{"kind": "decayed", "half_life_days": 1e-300, "smoothing": 0}'}),
+        ("data", {"dataset": "../other"}),
+    ],
+)
+def test_a_record_that_no_release_has_is_refused_by_its_key(
+    own: Made, part: str, change: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, folder = own
+    rewritten(folder, lambda record: record[part].update(change))
+    (key,) = change
+    with pytest.raises(ReleaseError, match=rf"{RECORD} is no record of a release \({part}\.{key}: "):
+        read_release(folder)
+    monkeypatch.setattr(verify_cli, "settings_of", _never)
+    result = CliRunner().invoke(app, ["verify", str(folder)])
+    assert (result.exit_code, f"{part}.{key}" in result.output.replace("\n", "")) == (Verdict.UNREADABLE, True)
+
+
+def _never(*_: object, **__: object) -> None:
+    raise AssertionError("went on")
+
+
 @pytest.mark.parametrize("content", ["", "[]", "{" * 100_000, "\x00", " " * ((1 << 22) + 1)])
 def test_what_is_no_record(tmp_path: Path, content: str) -> None:
     with pytest.raises(ReleaseError, match="does not exist"):
@@ -206,11 +249,46 @@ def test_what_is_no_record(tmp_path: Path, content: str) -> None:
         read_release(tmp_path)
 
 
-def test_a_fallback_that_is_no_model_is_told(own: Made) -> None:
+def test_a_net_whose_scores_are_no_numbers_is_told(own: Made) -> None:
+    """With a record that fits it, file by file."""
     settings, folder = own
-    rewritten(folder, lambda record: record["conditions"].update(fallback='{"kind": "net"}'))
-    with pytest.raises(ReleaseError, match="no counting model"):
+    place = folder / CHECKPOINT
+    manifest = json.loads((place / MANIFEST).read_text())
+    old = place / manifest["weights"]["file"]
+    weights = {name: torch.full_like(value, math.nan) for name, value in safetensors.torch.load_file(old).items()}
+    content = safetensors.torch.save(weights)
+    digest = hashlib.sha256(content).hexdigest()
+    old.unlink()
+    manifest["weights"] = {"file": f"weights-{digest[:16]}.safetensors", "sha256": digest, "bytes": len(content)}
+    (place / manifest["weights"]["file"]).write_bytes(content)
+    write_json(place / MANIFEST, manifest)
+    files = {name: record.model_dump() for name, record in file_records(place).items()}
+    rewritten(folder, lambda record: record.update(files=files, checkpoint=checkpoint_digest(manifest)))
+    with pytest.raises(ReleaseError, match=f"{place} ranks nothing: .* not finite"):
         held(settings, folder)
+
+
+def test_tables_without_a_case_are_told(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings, folder = made
+    monkeypatch.setattr(measure, "read_compact", lambda path: read_compact(path).iloc[:0])
+    with pytest.raises(ReleaseError, match=r"test_cases\.parquet holds no cases to rank"):
+        held(settings, folder)
+
+
+def test_settings_that_no_record_may_hold_are_told(made: Made) -> None:
+    settings, _ = made
+    config = settings.evaluation.model_copy(update={"bootstrap_samples": 200_000})
+    with pytest.raises(ReleaseError, match=r"no record may hold these settings of evaluation \(samples: "):
+        trained_release(settings.model_copy(update={"evaluation": config}), NET)
+
+
+def test_a_measured_nan_is_no_headline(made: Made) -> None:
+    settings, _ = made
+    metrics = read_results(settings.storage.metrics, [read_info(settings.storage, NET)], "metrics")
+    metrics = of_protocol(metrics[metrics["model"] == NET], settings.evaluation.headline)
+    assert headline_of(metrics, 10).cases > 0
+    with pytest.raises(ReleaseError, match=r"is no headline \(ci_low: "):
+        headline_of(metrics.assign(ci_low=math.nan), 10)
 
 
 def test_nothing_is_written_over_and_a_killed_release_is_in_nobodys_way(own: Made, tmp_path: Path) -> None:
@@ -225,6 +303,42 @@ def test_nothing_is_written_over_and_a_killed_release_is_in_nobodys_way(own: Mad
     release = write_release(settings, NET, tmp_path / "new")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["home", "new", "release"]
     assert Release(**json.loads((tmp_path / "new" / RECORD).read_text())) == release
+
+
+@pytest.mark.parametrize("out", [".", "../empty", "../linked", "../loop"])
+def test_a_folder_that_no_rename_can_replace_is_refused_before_ranking(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str
+) -> None:
+    settings, _ = made
+    here = tmp_path / "empty"
+    here.mkdir()
+    (tmp_path / "linked").symlink_to(here)
+    (tmp_path / "loop").symlink_to("loop")
+    monkeypatch.chdir(here)
+    monkeypatch.setattr("assets.evaluation.releases.release.measure", _never)
+    said = "leads nowhere.*: name another" if "loop" in out else f"{here} is the current directory.*: name a folder in"
+    with pytest.raises(ReleaseError, match=said):
+        write_release(settings, NET, Path(out))
+
+
+def test_a_mount_point_is_refused_before_ranking(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "is_mount", lambda path: path == tmp_path)
+    monkeypatch.setattr("assets.evaluation.releases.release.measure", _never)
+    with pytest.raises(ReleaseError, match=f"{tmp_path} is a mount point.*: name a folder in it"):
+        write_release(made[0], NET, tmp_path)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_link_is_followed(made: Made, tmp_path: Path, there: bool) -> None:
+    """To an empty folder, or to one that is not yet."""
+    target, link = tmp_path / "target", tmp_path / "link"
+    if there:
+        target.mkdir()
+    link.symlink_to(target)
+    release = write_release(made[0], NET, link)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "target"]
+    assert link.is_symlink()
+    assert read_release(target) == release
 
 
 def test_what_evaluation_did_not_measure_is_not_released(own: Made, tmp_path: Path) -> None:
@@ -250,7 +364,7 @@ def test_what_evaluation_did_not_measure_is_not_released(own: Made, tmp_path: Pa
 
 def test_the_commands_and_their_exit_status(own: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings, folder = own
-    monkeypatch.setattr(verify_cli, "settings_of", lambda *_: settings)  # the toy is no registered dataset
+    monkeypatch.setattr(verify_cli, "settings_of", lambda *_, **__: settings)  # the toy is no registered dataset
     runner = CliRunner(env={"COLUMNS": "200"})
 
     def said(*arguments: str) -> tuple[int, str]:
@@ -273,3 +387,21 @@ def test_the_commands_and_their_exit_status(own: Made, tmp_path: Path, monkeypat
     (folder / CHECKPOINT / MANIFEST).unlink()
     code, text = said("verify", str(folder))
     assert (code, "not verified: files differ" in text) == (Verdict.FILES_DIFFER, True)
+
+
+def test_the_records_dataset_need_not_be_known_here(own: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only its tables are asked for; where there are none, the exit status says so, and the message why."""
+    settings, folder = own
+    monkeypatch.setenv("THAW_HOME", str(settings.home))
+    monkeypatch.setenv("THAW_DATASET", "simulated")  # the command exports the record's
+    runner = CliRunner(env={"COLUMNS": "400"})
+    result = runner.invoke(app, ["verify", str(folder)])
+    assert (result.exit_code, "verified" in result.output) == (Verdict.SAME, True), result.output
+    rewritten(folder, lambda record: record["data"].update(dataset="nowhere"))
+    result = runner.invoke(app, ["verify", str(folder)])
+    assert result.exit_code == Verdict.DATA_DIFFERS, result.output
+    assert "no tables to judge it on" in result.output
+    assert f"data.dataset of {folder / RECORD}: unknown dataset 'nowhere'" in result.output
+    assert runner.invoke(app, ["verify", str(folder), "--dataset", "nowhere"]).exit_code == 2
+    (folder / CHECKPOINT / MANIFEST).unlink()
+    assert runner.invoke(app, ["verify", str(folder)]).exit_code == Verdict.FILES_DIFFER

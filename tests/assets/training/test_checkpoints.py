@@ -1,7 +1,8 @@
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,15 +11,22 @@ from assets.config import Settings
 from assets.idmap import IdMap
 from assets.storage import Storage, write_json, write_parquet
 from assets.stream import DatasetTables, load_tables
+from assets.training import checkpoints
 from assets.training.checkpoints import (
     CheckpointError,
+    LoadedNet,
+    ReplacedError,
     git_revision,
+    load_counting,
     load_net,
     load_recommender,
     read_manifest,
+    recommender_in,
     save_checkpoint,
     tables_version,
 )
+from assets.training.encoding import Encodings
+from assets.training.recommender import NetRecommender
 from assets.training.train import Trained, train
 from assets.transforms.export import TablesError, verify_tables
 from tests.assets.training.conftest import ROWS
@@ -95,6 +103,105 @@ def test_the_manifest_comes_last(saved: Storage, trained: Trained, monkeypatch: 
         save_checkpoint(saved, replace(trained, weights={name: value + 1 for name, value in trained.weights.items()}))
     assert read_manifest(saved, "two_tower", 3) == old
     load_recommender(saved, "two_tower", 3, load_tables(saved))
+
+
+def _other(trained: Trained, more: float = 1) -> Trained:
+    """What another training might give: other weights, and an id map of other ids."""
+    assert trained.weights is not None
+    assert trained.encodings is not None
+    maps = {**trained.encodings.maps, "event_types": IdMap((f"event {more}",))}
+    weights = {name: value + more for name, value in trained.weights.items()}
+    return replace(trained, weights=weights, encodings=Encodings.from_maps(maps, trained.encodings.content))
+
+
+@pytest.mark.parametrize("read", ["weights", "ids"])
+@pytest.mark.parametrize("by", ["storage", "folder"])
+def test_a_reader_between_two_checkpoints_gets_the_new_one(
+    saved: Storage, trained: Trained, monkeypatch: pytest.MonkeyPatch, read: str, by: str
+) -> None:
+    """The model is trained again after the old manifest was read, and before the weights or the ids are."""
+    tables, other, real = load_tables(saved), _other(trained), checkpoints.load_net
+    manifests: list[Mapping[str, Any]] = []
+
+    def overtaken(folder: Path, manifest: Mapping[str, Any]) -> LoadedNet:
+        manifests.append(manifest)
+        loaded = real(folder, manifest) if read == "ids" else None
+        if len(manifests) == 1:
+            save_checkpoint(saved, other)
+        return loaded or real(folder, manifest)
+
+    monkeypatch.setattr(checkpoints, "load_net", overtaken)
+    if by == "storage":
+        found = load_recommender(saved, "two_tower", 3, tables)
+    else:
+        found = recommender_in(saved.checkpoint("two_tower", 3), tables)
+    assert len(manifests) == 2
+    assert isinstance(found, NetRecommender)
+    assert other.weights is not None
+    for name, value in found.net.state_dict().items():
+        assert torch.equal(value, other.weights[name]), name
+
+
+def test_a_reader_that_is_overtaken_again_is_told(
+    saved: Storage, trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables, real = load_tables(saved), checkpoints.load_net
+    times: list[float] = []
+
+    def overtaken(folder: Path, manifest: Mapping[str, Any]) -> LoadedNet:
+        times.append(1)
+        save_checkpoint(saved, _other(trained, len(times)))
+        return real(folder, manifest)
+
+    monkeypatch.setattr(checkpoints, "load_net", overtaken)
+    with pytest.raises(ReplacedError, match=r"holds another checkpoint than it did, weights-.* is gone"):
+        load_recommender(saved, "two_tower", 3, tables)
+    assert len(times) == 2
+
+
+def test_who_holds_a_manifest_never_gets_another_checkpoints_net(saved: Storage, trained: Trained) -> None:
+    folder, manifest = saved.checkpoint("two_tower", 3), read_manifest(saved, "two_tower", 3)
+    loaded = load_net(folder, manifest)
+    save_checkpoint(saved, _other(trained))
+    with pytest.raises(ReplacedError, match=r"weights-.* is gone"):
+        load_net(folder, manifest)
+    with pytest.raises(ReplacedError, match=r"ids-.* is gone"):
+        loaded.encodings.event_types.encode(["engagement"])
+
+
+def test_what_goes_missing_while_it_is_read_is_named(saved: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, manifest = saved.checkpoint("two_tower", 3), read_manifest(saved, "two_tower", 3)
+    loaded = load_net(folder, manifest)
+    next(folder.glob("ids-0-*")).rename(folder / "aside")
+    with pytest.raises(CheckpointError, match="lacks ids-0-") as raised:
+        loaded.encodings.users.encode(["bob"])
+    assert not isinstance(raised.value, ReplacedError)
+    (folder / "aside").rename(folder / manifest["id_maps"]["users"]["file"])
+    real = checkpoints.read_weights
+
+    def gone(path: Path, entry: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+        path.unlink()
+        return real(path, entry)
+
+    monkeypatch.setattr(checkpoints, "read_weights", gone)
+    with pytest.raises(CheckpointError, match="lacks weights-"):
+        load_net(folder, manifest)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        *({"kind": "all", "smoothing": value} for value in ("x", -5, 0, None, float("nan"), float("inf"), 10**400)),
+        {"kind": "all"},
+        {"kind": "net", "smoothing": 0.02},
+        {"kind": "decayed", "half_life_days": 0, "smoothing": 0.02},
+        [],
+    ],
+)
+def test_a_manifest_of_no_counting_model_is_refused(config: object) -> None:
+    manifest = {"model": "popularity", "config": config, "bounds": {"cutoff": "2024-01-04"}}
+    with pytest.raises(CheckpointError, match=r"the manifest of popularity describes no counting model(?s:.)*again"):
+        load_counting(manifest)
 
 
 def _flip(path: Path) -> None:
