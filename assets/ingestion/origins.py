@@ -141,20 +141,39 @@ class Published:
 
 
 def _fetch(remote: Remote, cache: Path) -> None:
-    """Fill ``cache`` with the files of one address, each verified as far as its source lets it be."""
+    """Fill ``cache`` with the files of one address, each verified as far as its source lets it be.
+
+    Raises:
+        IngestionError: when a file is not the published one; or, where the source publishes no checksum at all, not
+            what it was when it first came.
+    """
     target = cache / remote.url.rsplit("/", 1)[-1]
     download(remote.url, target, remote.checksum)
     noted = _noted(cache)
-    for file in remote.files:
-        if file.member is not None:
-            extract_member(target, file.member, cache / file.name, file.size or MOST_BYTES)
-        noted[file.name] = file_digest(cache / file.name)
-        if file.sha256 not in {None, noted[file.name]}:
-            (cache / file.name).unlink(missing_ok=True)
-            raise DownloadError(f"{remote.url}: {file.name} does not have the published SHA-256 {file.sha256}")
-    write_json(cache / NOTE, noted)
-    if target.name not in {file.name for file in remote.files}:
-        target.unlink()
+    try:
+        for file in remote.files:
+            if file.member is not None:
+                extract_member(target, file.member, cache / file.name, file.size or MOST_BYTES)
+            former, noted[file.name] = noted.get(file.name), file_digest(cache / file.name)
+            if file.sha256 not in {None, noted[file.name]}:
+                (cache / file.name).unlink(missing_ok=True)
+                raise DownloadError(f"{remote.url}: {file.name} does not have the published SHA-256 {file.sha256}")
+            if file.sha256 is None and remote.checksum is None and former not in {None, noted[file.name]}:
+                (cache / file.name).unlink(missing_ok=True)
+                raise _another(remote, file, former or "", noted[file.name], cache)
+        write_json(cache / NOTE, noted)
+    finally:
+        if target.name not in {file.name for file in remote.files}:
+            target.unlink(missing_ok=True)
+
+
+def _another(remote: Remote, file: SourceFile, former: str, found: str, cache: Path) -> IngestionError:
+    return IngestionError(
+        f"{remote.url}: serves {file.name} with SHA-256 {found}, and it had {former} when it was first downloaded; no "
+        "checksum is published, so whether its source changed it or somebody on the way cannot be told, and it was not "
+        f"kept. Two ways out: put the former file back into {cache}, or, to take what is served now, remove "
+        f"{cache / NOTE} and run again"
+    )
 
 
 def _expected(cache: Path, file: SourceFile) -> str | None:

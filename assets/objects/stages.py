@@ -7,6 +7,8 @@ What is promised:
 - Nothing is sent or fetched twice: contents are named by their digest. What was interrupted goes on.
 - Nothing is overwritten in silence. ``.objects/<stage>.json`` in the dataset's folder notes what was sent or fetched
   last. If files changed here since, they stay; if they changed both here and there, that is an error.
+- Half a stage is never sent. While files are put in place the note has their digests before and after, too: as long as
+  it does and every file is one of the two, a fetch was interrupted and is to go on.
 """
 
 import json
@@ -23,6 +25,8 @@ from assets.storage import Storage, atomic_path, file_digest, locked, write_json
 
 FOLDER: Final = ".objects"
 INCOMING: Final = "incoming"
+FETCHING: Final = "fetching"
+"""In a note while files are put in place: their digests before (``former``) and after (``files``)."""
 LAST: Final = ("manifest.json", "ingestion.json")
 """Files that name the digests of others: put in place after them."""
 
@@ -58,12 +62,18 @@ def push(
     """Send a stage as it lies here; None where there is nothing of it.
 
     Raises:
-        ObjectsError: when objects cannot be reached, or a file changes meanwhile.
+        ObjectsError: when objects cannot be reached, a file changes meanwhile, or the files here are those of a fetch
+            that was interrupted: half of one run, half of another.
     """
     with locked(_lock(storage)):
         before = marks_of(storage, stage.places)
         if not before:
             return None
+        if _is_torn(storage, stage.name, before):
+            raise ObjectsError(
+                f"stage {stage.name} is half fetched here, as a pull was interrupted: it is not sent. `thaw pull` goes"
+                " on with it; where it cannot, make the stage again, then push"
+            )
         files = {}
         for name in before:
             path = storage.base / name
@@ -95,6 +105,8 @@ def compare(store: ObjectStore, storage: Storage, stage: Stage) -> tuple[Found, 
     if _digests(remote) == {name: file_digest(storage.base / name) for name in here}:
         _note(storage, remote, here)
         return Found.SAME, remote
+    if _is_torn(storage, stage.name, here):
+        return Found.FETCH, remote
     if noted is not None and noted["files"] == _digests(remote):
         return Found.SEND, remote
     raise ObjectsError(
@@ -129,6 +141,7 @@ def _fetch(store: ObjectStore, storage: Storage, stage: Stage, manifest: Manifes
     for blob in set(wanted.values()):
         if not _holds(incoming / blob.sha256, blob):  # of a fetch that was interrupted
             store.fetch(blob, incoming / blob.sha256)
+    _note_fetching(storage, manifest, marks_of(storage, stage.places))
     _remove_others(storage, manifest)
     for name in sorted(wanted, key=lambda name: (Path(name).name in LAST, name)):
         with atomic_path(storage.base / name) as temporary:
@@ -189,12 +202,33 @@ def _record(storage: Storage, stage: str) -> Path:
     return storage.base / FOLDER / f"{stage}.json"
 
 
+def _is_torn(storage: Storage, stage: str, here: Marks) -> bool:
+    """Whether files here are what a fetch left that was interrupted: each the former one or the new, but not all new.
+
+    What somebody made since is neither. What has the marks of the last time that all was the same is whole.
+    """
+    noted = _noted(storage, stage)
+    if noted is None or FETCHING not in noted or noted["marks"] == here:
+        return False
+    former, files = noted[FETCHING]["former"], noted[FETCHING]["files"]
+    found = {name: file_digest(storage.base / name) for name in here}
+    return found != files and all(digest in (former.get(name), files.get(name)) for name, digest in found.items())
+
+
 def _lock(storage: Storage) -> Path:
     return storage.base / f"{FOLDER}.lock"
 
 
 def _note(storage: Storage, manifest: Manifest, marks: Marks) -> None:
     write_json(_record(storage, manifest.stage), {"files": _digests(manifest), "marks": marks})
+
+
+def _note_fetching(storage: Storage, manifest: Manifest, here: Marks) -> None:
+    """Add to the note what is about to be put in place of what; :func:`_note` writes it without that when all is."""
+    former = {name: file_digest(storage.base / name) for name in here}
+    held = _noted(storage, manifest.stage) or {"files": {}, "marks": {}}
+    fetching = {"former": former, "files": _digests(manifest)}
+    write_json(_record(storage, manifest.stage), held | {FETCHING: fetching})
 
 
 def _noted(storage: Storage, stage: str) -> dict[str, Any] | None:

@@ -5,14 +5,18 @@
     <url>/<dataset>/blobs/<first two digits>/<SHA-256>
     <url>/<dataset>/stages/<stage>.json
 
-A blob never changes. A manifest is written last and as one object, so a reader finds the former stage or the new one.
+A blob never changes, and gets its name only when what was sent is known to have that digest: whoever sends it again
+believes name and size. A manifest is written last and as one object, so a reader finds the former stage or the new one.
 """
 
+import hashlib
 import json
 import re
 import shutil
 import time
+import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, TypeVar
@@ -23,6 +27,8 @@ FORMAT: Final = 1
 STAGE: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
 DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 FIRST_PAUSE_SECONDS: Final = 0.5
+IN_MEMORY_BYTES: Final = 50 << 20
+"""Of a file that is sent as the bytes that were digested; fsspec's S3 holds as much of any file."""
 FINAL: Final = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, ValueError, ImportError)
 """Errors that another attempt would not mend."""
 
@@ -160,16 +166,18 @@ class ObjectStore:
         self._tried(f"write {path}", lambda: self._put_bytes(content, path))
 
     def send(self, source: Path, blob: Blob) -> bool:
-        """Send a file's content unless it is there, whole; whether it was sent."""
+        """Send a file's content unless it is there, whole; whether it was sent.
+
+        Raises:
+            ObjectsError: also where the file is not what ``blob`` says, or not any more: nothing is left of it.
+        """
         path = self._blob(blob.sha256)
         if self._tried(f"look at {path}", lambda: self._size(path)) == blob.bytes:
             return False
-        self._tried(f"send {source} to {path}", lambda: self._put_file(source, path))
+        self._tried(f"send {source} to {path}", lambda: self._put_file(source, path, blob))
         if (size := self._tried(f"look at {path}", lambda: self._size(path))) != blob.bytes:
             self.discard(blob)
-            raise ObjectsError(
-                f"{source} changed while it was sent to {path} ({blob.bytes} bytes, then {size}): push again"
-            )
+            raise ObjectsError(f"{path} has {size} bytes where {blob.bytes} of {source} were sent: push again")
         return True
 
     def discard(self, blob: Blob) -> None:
@@ -200,12 +208,36 @@ class ObjectStore:
 
         self._tried(f"fetch {path}", get)
 
-    def _put_file(self, source: Path, path: str) -> None:
+    def _put_file(self, source: Path, path: str, blob: Blob) -> None:
+        """Send a file to ``path``, which exists only when what came there has the digest.
+
+        Raises:
+            ObjectsError: where the file has another by now.
+        """
         if self._is_folder:  # fsspec copies in place: a killed copy would look like a content
             with atomic_path(Path(path)) as temporary:
                 shutil.copyfile(source, temporary)
+                _check(file_digest(temporary), source, blob)
+        elif blob.bytes <= IN_MEMORY_BYTES:
+            content = source.read_bytes()
+            _check(hashlib.sha256(content).hexdigest(), source, blob)
+            self._fs.pipe_file(path, content)
         else:
-            self._fs.put_file(str(source), path)
+            self._put_large(source, path, blob)
+
+    def _put_large(self, source: Path, path: str, blob: Blob) -> None:
+        """Send a file that is read while it is sent under another name, and copy it there if it stayed what it was."""
+        partial, before = f"{path}.partial-{uuid.uuid4().hex[:8]}", source.stat()
+        try:
+            self._fs.put_file(str(source), partial)
+            _check(file_digest(source), source, blob)
+            after = source.stat()
+            if (before.st_mtime_ns, before.st_ctime_ns) != (after.st_mtime_ns, after.st_ctime_ns):
+                raise _changed(source)  # and back, maybe while it was read
+            self._fs.cp_file(partial, path)
+        finally:
+            with suppress(Exception):  # of each file system's own: what is left has no digest's name
+                self._fs.rm_file(partial)
 
     def _put_bytes(self, content: bytes, path: str) -> None:
         if self._is_folder:
@@ -244,6 +276,15 @@ class ObjectStore:
                     ) from error
                 self._pause(FIRST_PAUSE_SECONDS * 2 ** (attempt - 1))
         raise AssertionError("attempts is at least 1")
+
+
+def _check(digest: str, source: Path, blob: Blob) -> None:
+    if digest != blob.sha256:
+        raise _changed(source)
+
+
+def _changed(source: Path) -> ObjectsError:
+    return ObjectsError(f"{source} changed while it was sent: push it again when the step that writes it is done")
 
 
 def _protocols(filesystem: Any) -> tuple[str, ...]:

@@ -17,6 +17,8 @@ class Site:
         break_after: bytes after which the connection breaks, per request in turn; absent means never.
         fail_first: how many requests are answered with status 503 first.
         asked: (path, Range header) of every request.
+        named: headers that name the version of what is served, e.g. an ETag.
+        honours_conditions: whether an If-Range header of another version gets the whole file.
     """
 
     files: dict[str, bytes]
@@ -25,6 +27,8 @@ class Site:
     fail_first: int = 0
     asked: list[tuple[str, str | None]] = field(default_factory=list)
     address: str = ""
+    named: dict[str, str] = field(default_factory=dict)
+    honours_conditions: bool = True
 
 
 @contextmanager
@@ -54,7 +58,9 @@ def _answer(handler: BaseHTTPRequestHandler, site: Site) -> None:
     if handler.path not in site.files:
         return handler.send_error(404)
     body, start = site.files[handler.path], 0
-    if wanted and site.honours_ranges:
+    condition = handler.headers.get("If-Range")
+    is_same = condition is None or not site.honours_conditions or condition in site.named.values()
+    if wanted and site.honours_ranges and is_same:
         start = int(wanted.removeprefix("bytes=").removesuffix("-"))
         if start >= len(body):
             handler.send_response(416)
@@ -65,6 +71,8 @@ def _answer(handler: BaseHTTPRequestHandler, site: Site) -> None:
         handler.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
     else:
         handler.send_response(200)
+    for name, value in site.named.items():
+        handler.send_header(name, value)
     handler.send_header("Content-Length", str(len(body) - start))
     handler.end_headers()
     if site.break_after:

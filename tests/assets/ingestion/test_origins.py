@@ -17,15 +17,15 @@ FILES = {"a.dat": b"alpha", "b.dat": b"beta"}
 CLOSED = "http://127.0.0.1:9"  # the discard port: nothing listens
 
 
-def _zip() -> bytes:
+def _zip(files: dict[str, bytes]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as opened:
-        for name, content in FILES.items():
+        for name, content in files.items():
             opened.writestr(f"set/{name}", content)
     return buffer.getvalue()
 
 
-ZIP = _zip()
+ZIP = _zip(FILES)
 
 
 def _sha256(content: bytes) -> str:
@@ -91,6 +91,35 @@ def test_an_address_without_a_checksum_is_taken_as_it_is(tmp_path: Path) -> None
     local = write(tmp_path / "local" / "set", {"a.dat": b"another day's"})
     located = origin.locate("set", tmp_path / "local", tmp_path)
     assert (located.folder, located.source, located.warnings) == (local, "local copy", ())
+
+
+@pytest.mark.parametrize("is_gone", [True, False], ids=["gone", "damaged"])
+@pytest.mark.parametrize("member", [None, "set/a.dat"], ids=["file", "archive"])
+def test_what_came_without_a_checksum_is_held_to_what_it_was_when_it_came_first(
+    tmp_path: Path, is_gone: bool, member: str | None
+) -> None:
+    path = "/set.zip" if member else "/a.dat"
+    with serving(Site({path: ZIP if member else b"alpha"})) as site:
+        origin = Published((Remote(f"{site.address}{path}", None, (SourceFile("a.dat", member=member),)),))
+        first = origin.locate("set", None, tmp_path)
+        note = (tmp_path / "downloaded.json").read_bytes()
+
+        def lose() -> None:
+            (tmp_path / "a.dat").unlink(missing_ok=True)
+            if not is_gone:
+                (tmp_path / "a.dat").write_bytes(b"rot")
+
+        lose()
+        assert origin.locate("set", None, tmp_path) == first  # the same is served again
+        site.files[path] = _zip({"a.dat": b"omega"}) if member else b"omega"
+        lose()
+        for _ in range(2):
+            with pytest.raises(IngestionError, match=r"serves a\.dat with .*remove .*downloaded\.json and run again"):
+                origin.locate("set", None, tmp_path)
+            assert [held.name for held in tmp_path.iterdir()] == ["downloaded.json"]
+        assert (tmp_path / "downloaded.json").read_bytes() == note
+        (tmp_path / "downloaded.json").unlink()
+        assert origin.locate("set", None, tmp_path).digests == {"a.dat": _sha256(b"omega")}
 
 
 def test_a_member_of_another_content_is_not_kept(tmp_path: Path) -> None:

@@ -4,12 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from assets.objects import stages
+from assets.objects import stages, store
 from assets.objects.stages import FOLDER, Found, Stage, compare, pull, push
 from assets.objects.store import ObjectsError, ObjectStore
 from assets.storage import Storage
 
 TABLES = {"tables/a.parquet": b"a" * 1000, "tables/b.parquet": b"b", "tables/manifest.json": b"{}"}
+
+NEWER = {"tables/a.parquet": b"new", "tables/b.parquet": b"newer", "tables/manifest.json": b"{1}"}
 
 
 class Machine:
@@ -149,6 +151,102 @@ def test_a_reader_that_stops_has_the_former_stage_and_goes_on(
     assert len(again) == 1  # the two that came are not fetched again
     assert there.files() == here.files()
     assert not (there.storage.base / FOLDER / stages.INCOMING).exists()
+
+
+def _tear(here: Machine, there: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``there`` has the former stage and stops when one file of the newer one is in place."""
+    here.write(TABLES)
+    here.push()
+    there.pull()
+    here.write(NEWER)
+    here.push("r2")
+    placed = stages.atomic_path
+    with monkeypatch.context() as broken:
+        broken.setattr(stages, "atomic_path", lambda path: _stops() if path.name == "b.parquet" else placed(path))
+        with pytest.raises(InterruptedError):
+            there.pull()
+    assert there.files() == TABLES | {"tables/a.parquet": NEWER["tables/a.parquet"]}
+
+
+def test_half_a_stage_is_not_sent_and_the_next_pull_goes_on(
+    here: Machine, there: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _tear(here, there, monkeypatch)
+    assert there.compare() is Found.FETCH
+    with pytest.raises(ObjectsError, match="half fetched here"):
+        there.push("r3")
+    assert there.pull() is Found.FETCH
+    assert there.files() == NEWER
+    assert (there.compare(), there.pull()) == (Found.SAME, Found.SAME)
+    there.write({"tables/b.parquet": TABLES["tables/b.parquet"]})  # one that is the former again is no half any more
+    assert there.compare() is Found.SEND
+    there.push("r3")
+    assert here.pull() is Found.FETCH
+
+
+def test_half_a_stage_is_fetched_whole_though_a_third_was_sent_meanwhile(
+    here: Machine, there: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _tear(here, there, monkeypatch)
+    third = {**NEWER, "tables/b.parquet": b"third", "tables/manifest.json": b"{3}"}
+    here.write(third)
+    here.push("r3")
+    assert there.pull() is Found.FETCH
+    assert there.files() == third
+
+
+def test_what_somebody_made_of_half_a_stage_is_theirs(
+    here: Machine, there: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _tear(here, there, monkeypatch)
+    mine = dict.fromkeys(TABLES, b"mine")
+    there.write(mine)
+    with pytest.raises(ObjectsError, match="made by run r2: take that one"):
+        there.pull()
+    there.push("r3")
+    assert here.pull() is Found.FETCH
+    assert here.files() == mine
+
+
+def test_replacing_that_is_interrupted_goes_on(here: Machine, there: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    here.write(TABLES)
+    here.push()
+    there.pull()
+    there.write(dict.fromkeys(TABLES, b"mine"))
+    with monkeypatch.context() as broken:
+        broken.setattr(stages, "_note", lambda *_: _stops())
+        with pytest.raises(InterruptedError):
+            there.pull(replace=True)
+    (there.storage.tables / "b.parquet").write_bytes(b"mine")  # as if it had stopped before that file
+    assert there.compare() is Found.FETCH
+    with pytest.raises(ObjectsError, match="half fetched here"):
+        there.push()
+    there.pull()
+    assert there.files() == TABLES
+
+
+@pytest.mark.parametrize("in_memory", [1 << 20, 0], ids=["small", "large"])
+def test_a_file_that_is_rewritten_before_it_is_sent_leaves_nothing_under_its_former_digest(
+    here: Machine, there: Machine, monkeypatch: pytest.MonkeyPatch, in_memory: int
+) -> None:
+    monkeypatch.setattr(store, "IN_MEMORY_BYTES", in_memory)
+    here.write(TABLES)
+    digest = stages.file_digest
+
+    def write_after(path: Path) -> str:
+        found = digest(path)
+        path.write_bytes(b"z" * path.stat().st_size)
+        return found
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(stages, "file_digest", write_after)
+        with pytest.raises(ObjectsError, match="changed while it was sent: push it again when the step"):
+            here.push()
+    assert here.store._fs.find(f"{here.store._root}/blobs") == []
+    here.write(TABLES)  # the step makes the same again
+    here.push()
+    there.pull()
+    assert there.files() == TABLES
 
 
 def test_a_content_that_is_not_what_its_name_says_is_refused(here: Machine, there: Machine) -> None:

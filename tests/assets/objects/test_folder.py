@@ -1,13 +1,17 @@
 """Objects in a folder (``file://``)."""
 
 import os
+import signal
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from assets.objects.stages import Found
 from assets.objects.store import Blob, ObjectsError, ObjectStore
 from tests.assets.objects.contract import *  # noqa: F403 - the same for every kind of objects
-from tests.assets.objects.contract import TABLES, Machine
+from tests.assets.objects.contract import NEWER, TABLES, Machine
 
 
 @pytest.fixture
@@ -23,6 +27,59 @@ def test_a_killed_copy_looks_like_no_content(here: Machine, monkeypatch: pytest.
     os.truncate(next(path for path in blobs if path.stat().st_size == 1000), 10)
     here.push()
     assert {path.name: path.stat().st_size for path in blobs} == whole
+
+
+def _killed_pull(machine: Machine, at: int) -> bool:
+    """Pull in a process that is killed at its step ``at``, before or after a rename or a removal; whether it was."""
+    child = os.fork()
+    if child:
+        return os.WIFSIGNALED(os.waitpid(child, 0)[1])
+    try:
+        steps = iter(range(1 << 30))
+
+        def step() -> None:
+            if next(steps) == at:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        def watched(real: Callable[..., Any]) -> Callable[..., Any]:
+            def run(*given: Any, **named: Any) -> Any:
+                step()
+                result = real(*given, **named)
+                step()
+                return result
+
+            return run
+
+        os.replace, os.unlink = watched(os.replace), watched(os.unlink)
+        machine.pull()
+    finally:
+        os._exit(0)
+
+
+@pytest.mark.parametrize("former", [{}, TABLES | {"tables/old.parquet": b"old"}], ids=["first", "update"])
+def test_a_pull_that_is_killed_anywhere_goes_on(tmp_path: Path, url: str, former: dict[str, bytes]) -> None:
+    torn = 0
+    for at in range(200):
+        here, there = Machine(tmp_path / f"here-{at}", f"{url}/{at}"), Machine(tmp_path / f"there-{at}", f"{url}/{at}")
+        if former:
+            here.write(former)
+            here.push()
+            there.pull()
+            (here.storage.tables / "old.parquet").unlink()
+        here.write(NEWER)
+        here.push("r2")
+        if not _killed_pull(there, at):
+            break
+        left = {name: content for name, content in there.files().items() if ".partial-" not in name}
+        if left not in (former, NEWER):
+            torn += 1
+            with pytest.raises(ObjectsError, match="half fetched here"):
+                there.push("r3")
+        assert there.pull() in (Found.FETCH, Found.SAME)
+        assert there.files() == NEWER
+        assert there.compare() is Found.SAME
+    assert at > 20
+    assert torn >= 4, "before and after each rename but the last"
 
 
 def test_troubles_are_tried_again_then_named(tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,9 +2,11 @@
 
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from assets.objects import store
 from assets.objects.store import ObjectsError, ObjectStore
 from tests.assets.objects.contract import *  # noqa: F403 - the same for every kind of objects
 from tests.assets.objects.contract import Machine
@@ -48,18 +50,36 @@ def test_a_file_of_several_parts_comes_back_whole(here: Machine, there: Machine)
     assert there.files() == {"tables/large.parquet": content}
 
 
+def test_a_large_file_that_is_another_one_while_it_is_sent_gets_no_name(
+    here: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "IN_MEMORY_BYTES", 0)
+    here.write({"tables/large.parquet": b"one"})
+    send = here.store._fs.put_file
+
+    def change(source: str, target: str) -> None:
+        Path(source).write_bytes(b"two")
+        send(source, target)
+        Path(source).write_bytes(b"one")  # as it was: only when it was written tells
+
+    monkeypatch.setattr(here.store._fs, "put_file", change)
+    with pytest.raises(ObjectsError, match="changed while it was sent"):
+        here.push()
+    assert here.store._fs.find(f"{here.store._root}/blobs") == []
+
+
 def test_a_bucket_that_is_not_there_is_named(url: str) -> None:
-    store = ObjectStore("s3://no-such-bucket-of-ours/x", "toy", attempts=1)
-    assert store.manifest("tables") is None  # S3 says the same of a missing key
+    objects = ObjectStore("s3://no-such-bucket-of-ours/x", "toy", attempts=1)
+    assert objects.manifest("tables") is None  # S3 says the same of a missing key
     with pytest.raises(ObjectsError, match="no-such-bucket-of-ours"):
-        store._tried("write", lambda: store._put_bytes(b"x", store._stage("tables")))
+        objects._tried("write", lambda: objects._put_bytes(b"x", objects._stage("tables")))
 
 
 def test_a_server_that_is_gone_is_named_after_the_attempts(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     pauses: list[float] = []
-    store = ObjectStore(url, "toy", attempts=2, pause=pauses.append)
+    objects = ObjectStore(url, "toy", attempts=2, pause=pauses.append)
     with pytest.raises(ObjectsError, match="in 2 attempts"):
-        store.manifest("tables")
+        objects.manifest("tables")
     assert pauses == [0.5]
