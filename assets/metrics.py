@@ -12,6 +12,7 @@ gets, never 1 and never 0.
 """
 
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -141,11 +142,17 @@ def bootstrap(
     return np.concatenate([low for low, _ in ends]), np.concatenate([high for _, high in ends])
 
 
+BEYOND: Final = 1e300
+"""Stands for infinity; no draw of a metric or of a ratio comes near."""
+
+
 def percentile_interval(draws: Floats, level: float = 0.95) -> tuple[Floats, Floats]:
     """[G, M] low and [G, M] high ends of [G, S, M] draws.
 
-    Draws that are NaN say nothing and are left out; where all are, so are both ends.
+    Draws that are NaN say nothing and are left out; where all are, so are both ends. Draws may be infinite, and so may
+    ends then.
     """
+    draws = np.where(np.isposinf(draws), BEYOND, draws)  # interpolation between two infinities would give NaN
     tail = 100 * (1 - level) / 2
     ends = np.full((2, *draws.shape[::2]), np.nan)
     held = ~np.isnan(draws)
@@ -154,4 +161,5 @@ def percentile_interval(draws: Floats, level: float = 0.95) -> tuple[Floats, Flo
         ends[:, whole] = np.percentile(draws[whole], [tail, 100 - tail], axis=1)
     for group, metric in np.argwhere(np.asarray(held.any(axis=1)) & ~whole[:, None]):
         ends[:, group, metric] = np.percentile(draws[group, held[group, :, metric], metric], [tail, 100 - tail])
+    ends[ends > BEYOND / 1e12] = np.inf
     return ends[0], ends[1]

@@ -155,14 +155,15 @@ def relative_to_first_window(ranks: pd.DataFrame, metrics: Sequence[Metric], sam
 
     Returns:
         Columns :data:`RELATIVE_COLUMNS`; the first window's ratio is 1. A metric that is 0 in the first window has no
-        ratio and no rows. The ends are NaN where no draw holds both windows.
+        ratio and no rows. The ends are NaN where no draw holds both windows, or where the upper one is infinite: too
+        many draws have no hit in the first window.
     """
     drawn = model_draws(ranks, metrics, samples, seed)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = drawn.means / drawn.means[drawn.firsts]  # [G, M]
         spread = drawn.draws / drawn.draws[drawn.firsts]  # [G, S, M]
-    spread[~np.isfinite(spread)] = np.nan
     low, high = percentile_interval(spread)
+    low, high = (np.where(np.isinf(high), np.nan, end) for end in (low, high))
     rows = [
         (name.value, metric, k, window, ratios[g, m], low[g, m], high[g, m], drawn.counts[g, m])
         for m, (metric, k) in enumerate(metrics)

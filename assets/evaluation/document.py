@@ -9,7 +9,7 @@ from tabulate import tabulate
 
 from assets.config import Protocol
 from assets.evaluation.board import Board
-from assets.evaluation.pairs import changes_markdown, pairs_markdown
+from assets.evaluation.pairs import changes_markdown, pairs_markdown, ratio_text
 from assets.evaluation.protocol import of_protocol
 from assets.evaluation.report import MOST_WINDOWS, REFERENCE, decay_table, lists_table
 from assets.evaluation.slices import COVERAGE, HIT_RATE, NDCG, NLL, NO_K, PERPLEXITY, TRAIN_FREQUENCY, Metric
@@ -186,10 +186,7 @@ def _ratios(results: Results, reference: str, metric: Metric, label: str) -> str
         & (chosen["metric"] == name)
         & (chosen["k"] == k)
     ]
-    cells = {
-        (row["model"], row["slice"]): f"{row['ratio']:.3f} [{row['ratio_low']:.3f}, {row['ratio_high']:.3f}]"
-        for row in chosen.to_dict("records")
-    }
+    cells = {(row["model"], row["slice"]): ratio_text(row) for row in chosen.to_dict("records")}
     return _grid([model for model in results.models if model != reference], SLICES, cells, label)
 
 

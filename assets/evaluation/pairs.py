@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import permutations
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -38,7 +38,9 @@ def pair_table(drawn: Mapping[str, ModelDraws], metrics: Sequence[Metric]) -> pd
         Columns :data:`PAIR_COLUMNS`, a row per pair, window (and ``all``), slice and metric:
 
         - ``difference``: value minus reference value; ``verdict`` says whether its interval leaves out 0, and for whom.
-        - ``ratio``: value over reference value; of perplexities where the metric is the likelihood. NaN over 0.
+        - ``ratio``: value over reference value; of perplexities where the metric is the likelihood. NaN over 0,
+          with its ends. A draw of users without a hit of the reference counts as infinite: a ratio to few hits has no
+          upper end.
         - ``change``: the difference in this window minus the difference in the slice's first window: above 0, the
           model's lead grew since then (for the likelihood, lower is better: below 0). NaN for ``all``.
 
@@ -53,11 +55,13 @@ def _pair(model: str, reference: str, left: ModelDraws, right: ModelDraws, metri
     check_same_cases(left.cases, right.cases)
     difference, spread = left.means - right.means, left.draws - right.draws  # [G, M], [G, S, M]
     ratio, ratio_spread = _ratio(left.means, right.means, metrics), _ratio(left.draws, right.draws, metrics)
+    none = ~np.isfinite(ratio)  # [G, M]
+    ratio[none] = np.nan
     change, change_spread = difference - difference[left.firsts], spread - spread[left.firsts]
     everywhere = np.array([window == ALL_WINDOWS for window, _ in left.groups])
     change[everywhere], change_spread[everywhere] = np.nan, np.nan
     low, high = percentile_interval(spread)
-    ratio_low, ratio_high = percentile_interval(ratio_spread)
+    ratio_low, ratio_high = (np.where(none, np.nan, end) for end in percentile_interval(ratio_spread))
     change_low, change_high = percentile_interval(change_spread)
     size = len(metrics)
     table = pd.DataFrame(
@@ -92,14 +96,19 @@ def _pair(model: str, reference: str, left: ModelDraws, right: ModelDraws, metri
 
 
 def _ratio(left: Floats, right: Floats, metrics: Sequence[Metric]) -> Floats:
-    """``left / right`` along the last axis, one entry per metric; NaN where that is no number."""
+    """``left / right`` along the last axis, one entry per metric; NaN where both are 0."""
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = left / right
     for place, (metric, _) in enumerate(metrics):
         if metric == NLL:
             ratio[..., place] = np.exp(left[..., place] - right[..., place])
-    ratio[~np.isfinite(ratio)] = np.nan
     return ratio
+
+
+def ratio_text(row: Mapping[Any, Any]) -> str:
+    """``0.950 [0.940, 0.960]`` of a row of :func:`pair_table`; nothing where there is no ratio."""
+    value, low, high = (float(row[name]) for name in ("ratio", "ratio_low", "ratio_high"))
+    return "" if np.isnan(value) else f"{value:.3f} [{low:.3f}, {high:.3f}]".replace("inf", "∞")
 
 
 def pairs_markdown(table: pd.DataFrame, reference: str, metric: Metric) -> str:

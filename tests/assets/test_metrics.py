@@ -135,6 +135,13 @@ def test_intervals_do_not_depend_on_how_many_groups_are_held(monkeypatch: pytest
     assert bootstrap(values, users, [], 30, seed=3)[0].shape == (0, 2)
 
 
+def test_ends_of_draws_of_which_some_are_infinite():
+    draws = np.array([[1.0], [2.0], [3.0], [np.inf], [np.nan]])[None]
+    low, high = percentile_interval(draws)
+    assert low[0, 0] == pytest.approx(1.075)  # between the first two of the four that say something
+    assert high[0, 0] == np.inf
+
+
 def test_interval_covers_the_truth_about_as_often_as_it_says():
     """Users differ and their cases are alike, so an interval over cases alone would be far too narrow."""
     generator = np.random.default_rng(0)

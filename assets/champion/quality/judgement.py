@@ -37,6 +37,9 @@ CASE_KEY: Final = [Columns.SOURCE_ROW, Columns.USER, Columns.ITEM]
 COLUMNS: Final = (*CASE_KEY, Columns.TIMESTAMP, "contender", "has_history", "above", "tied")
 """Of the ranks, what is judged by."""
 
+BEYOND_ONE_END: Final = 0.025
+"""Share of the draws beyond one end of a 95 % interval."""
+
 
 @dataclass(frozen=True)
 class Side:
@@ -129,8 +132,8 @@ def judge(
         return Alert(False, silent, reference, recent, None, None, None, config.tolerance, against)
     draws = _draws(champion, floor, samples, seed)
     own, others = _divided(draws[1], draws[0]), _divided(draws[3], draws[2])
-    low, high = _interval(own)
-    relative_low, relative_high = _interval(_divided(own, others))
+    low, high = _ratio_interval(own, draws[0])
+    relative_low, relative_high = _ratio_interval(_divided(own, others), np.nan_to_num(others[~np.isnan(own)]))
     beyond = 1 - config.tolerance
     lost = high is not None and high < beyond
     forgot = lost and (relative_high is None or relative_high < beyond)
@@ -218,6 +221,11 @@ def _divided(left: Floats, right: Floats) -> Floats:
     return np.divide(left, right, out=np.full_like(left, np.nan), where=right > 0)
 
 
+def _ratio_interval(ratios: Floats, divisors: Floats) -> tuple[float | None, float | None]:
+    """95 % interval of [S] ratios; ``None`` twice where more draws have a divisor of 0 than may lie beyond one end."""
+    return (None, None) if np.mean(divisors == 0) > BEYOND_ONE_END else _interval(ratios)
+
+
 def _interval(ratios: Floats) -> tuple[float | None, float | None]:
     """95 % interval of [S] draws of a ratio or difference; ``None`` twice where none holds both sides."""
     low, high = percentile_interval(ratios[None, :, None])
@@ -226,7 +234,7 @@ def _interval(ratios: Floats) -> tuple[float | None, float | None]:
 
 def _reason(ratio: float | None, low: float | None, high: float | None, beyond: float) -> str:
     if ratio is None or low is None or high is None:
-        return "not judged: no draw of users holds both sides, so there is no interval"
+        return "not judged: too few draws of users hold a hit on the reference days and the recent ones for an interval"
     said = f"NDCG@{K} is {ratio:.2f} [{low:.2f}, {high:.2f}] of what it was on the first days"
     if high < beyond:
         return f"{said}: lower, the whole interval lies below {beyond:.2f}"

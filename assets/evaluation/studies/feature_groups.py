@@ -12,6 +12,7 @@ from typing import Any, Final
 import pandas as pd
 
 from assets.config import Settings
+from assets.evaluation.pairs import ratio_text
 from assets.evaluation.slices import HIT_RATE, NLL, NO_K
 from assets.evaluation.studies.measures import (
     Comparison,
@@ -20,7 +21,6 @@ from assets.evaluation.studies.measures import (
     interval,
     name_of,
     paired,
-    ratio,
     seed_means,
     table_markdown,
 )
@@ -150,7 +150,7 @@ def _half(means: Mapping[str, Row], compared: Mapping[Comparison, Row], end: str
 
 def _over(compared: Mapping[Comparison, Row], name: str, reference: str) -> str:
     row = compared.get((name, reference, name_of(LIKELIHOOD)))
-    return "" if row is None else ratio(row)
+    return "" if row is None else ratio_text(row)
 
 
 def _verdict(compared: Mapping[Comparison, Row], end: str) -> str:
@@ -164,4 +164,4 @@ def _verdict(compared: Mapping[Comparison, Row], end: str) -> str:
     falls = f"does not fall at {', '.join(rising)}" if rising else "falls at every step"
     whole = compared[FULL + end, BASE + end, perplexity]
     bar = "at or below" if whole["ratio"] <= BAR else "above"
-    return f"perplexity {falls}; `hrnn_meta` has {ratio(whole)} of `{BASE}`'s, {bar} the bar of {BAR}."
+    return f"perplexity {falls}; `hrnn_meta` has {ratio_text(whole)} of `{BASE}`'s, {bar} the bar of {BAR}."

@@ -120,11 +120,6 @@ def interval(row: Mapping[str, Any], metric: Metric, digits: int) -> str:
     return f"{value:,.{digits}f} [{low:,.{digits}f}, {high:,.{digits}f}]"
 
 
-def ratio(row: Mapping[str, Any]) -> str:
-    """``0.950 [0.940, 0.960]`` of a row of :func:`paired`."""
-    return f"{row['ratio']:.3f} [{row['ratio_low']:.3f}, {row['ratio_high']:.3f}]"
-
-
 def difference(row: Mapping[str, Any]) -> str:
     """``+0.0120 [+0.0100, +0.0140]`` of a row of :func:`paired`."""
     return f"{row['difference']:+.4f} [{row['ci_low']:+.4f}, {row['ci_high']:+.4f}]"

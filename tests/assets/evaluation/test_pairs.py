@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from assets.evaluation.compare import ModelDraws, model_draws, paired_difference
-from assets.evaluation.pairs import PAIR_COLUMNS, changes_markdown, pair_table, pairs_markdown
+from assets.evaluation.pairs import PAIR_COLUMNS, changes_markdown, pair_table, pairs_markdown, ratio_text
 from tests.assets.evaluation.toy import over_seeds, random_ranks, ranks_frame
 
 HR, NLL = ("hr", 10), ("nll", 0)
@@ -83,6 +83,19 @@ def test_a_reference_that_never_hits_has_no_ratio():
     chosen = table[(table["metric"] == "hr") & (table["model"] == "a")]
     assert chosen["ratio"].isna().all()
     assert chosen["difference"].notna().all()
+
+
+def test_a_ratio_to_a_single_hit_has_no_upper_end():
+    """Whoever is drawn without that one user makes it infinite: about 37 % of the draws."""
+    left = random_ranks("a").assign(above=0)
+    first = left["user_id"] == left["user_id"].iloc[0]
+    right = left.assign(above=np.where(first, 0, 99))
+    table = pair_table({"a": draws(left), "b": draws(right)}, METRICS)
+    row = table[(table["metric"] == "hr") & (table["model"] == "a") & (table["window"] == "all")].iloc[0]
+    assert row["ratio"] == pytest.approx(row["value"] / row["reference_value"])
+    assert row["ratio_low"] < row["ratio"] < row["ratio_high"] == np.inf
+    assert ratio_text(row).endswith(", ∞]")
+    assert ratio_text({"ratio": np.nan, "ratio_low": np.nan, "ratio_high": np.nan}) == ""
 
 
 def test_seeds_count_with_their_means():

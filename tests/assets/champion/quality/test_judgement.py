@@ -98,6 +98,23 @@ def test_where_the_floor_has_nothing_to_lose_the_champions_own_loss_decides() ->
     assert (alert.floor_ratio, alert.relative_high, alert.alerted) == (None, None, True)
 
 
+def test_one_hit_on_the_first_days_is_too_little_to_lose() -> None:
+    """In a third of the draws nobody has it; the others all say that everything is lost."""
+    users = [f"u{at}" for at in range(300)]
+    reference = with_floor(ranks_of(users, [0] + [NEVER] * 299), [NEVER] * 300)
+    recent = with_floor(ranks_of(users, [NEVER] * 300, first=300), [NEVER] * 300)
+    alert = judge(reference, recent, CONFIG, 200, 0)
+    assert (alert.alerted, alert.ratio, alert.ci_low, alert.ci_high) == (False, 0.0, None, None)
+    assert alert.reason.startswith("not judged: too few draws of users hold a hit on the reference days")
+
+
+def test_a_floor_of_one_hit_is_no_measure_of_the_days() -> None:
+    users = [f"u{at}" for at in range(50)]
+    reference = with_floor(ranks_of(users, [0] * 50), [0] + [NEVER] * 49)
+    alert = judge(reference, with_floor(ranks_of(users, [2] * 50, first=50), [NEVER] * 50), CONFIG, 100, 0)
+    assert (alert.relative_low, alert.relative_high, alert.alerted) == (None, None, True)
+
+
 def test_what_is_tolerated_does_not_alert() -> None:
     sides = ranks_of("abcd", [0, 0, 0, 0]), ranks_of("abcd", [1, 1, 1, 1], first=4)
     assert not judge(*sides, CONFIG.model_copy(update={"tolerance": 0.4}), 100, 0).alerted
