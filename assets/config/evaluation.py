@@ -1,6 +1,9 @@
 """Evaluation and studies of frozen weights."""
 
-from pydantic import Field
+from collections.abc import Hashable
+from typing import Annotated, TypeVar
+
+from pydantic import AfterValidator, Field
 
 from assets.config.base import StrictModel
 from assets.schema import ItemEmbeddings, UserHistory
@@ -13,14 +16,37 @@ class Protocol(StrictModel):
     item_embeddings: ItemEmbeddings = ItemEmbeddings.REFRESHED
 
 
+Value = TypeVar("Value", bound=Hashable)
+
+
+def _each_once(what: str) -> AfterValidator:
+    """Refuses a list that is empty or names something twice; ``what`` it lists, in words."""
+
+    def checked(values: tuple[Value, ...]) -> tuple[Value, ...]:
+        if not values:
+            raise ValueError(f"lists no {what}")
+        if len(set(values)) != len(values):
+            raise ValueError(f"lists one {what} twice")
+        return values
+
+    return AfterValidator(checked)
+
+
+Cuts = Annotated[tuple[Annotated[int, Field(ge=1)], ...], _each_once("k")]
+"""Cut-offs k of the rankings that are measured."""
+
+Protocols = Annotated[tuple[Protocol, ...], _each_once("protocol")]
+"""What cases are ranked under; under one that stood there twice they would count twice."""
+
+
 class EvaluationConfig(StrictModel):
     """Full-ranking evaluation."""
 
-    protocols: tuple[Protocol, ...] = (
+    protocols: Protocols = (
         Protocol(),
         Protocol(user_history=UserHistory.FROZEN, item_embeddings=ItemEmbeddings.FROZEN),
     )
-    ks: tuple[int, ...] = (5, 10, 20, 50)
+    ks: Cuts = (5, 10, 20, 50)
     max_cases: int = Field(
         60_000, ge=1, description="test cases every model is ranked on; of more, so many are drawn, the same for all"
     )
@@ -39,8 +65,8 @@ class SampledConfig(StrictModel):
 
     negatives: int = Field(100, ge=1, description="drawn per case")
     seed: int = Field(0, description="of the draws; every model and training seed meets the same negatives")
-    ks: tuple[int, ...] = (10, 50)
-    protocols: tuple[Protocol, ...] = (
+    ks: Cuts = (10, 50)
+    protocols: Protocols = (
         Protocol(),
         Protocol(user_history=UserHistory.FROZEN),
         Protocol(user_history=UserHistory.FROZEN, item_embeddings=ItemEmbeddings.FROZEN),

@@ -53,12 +53,6 @@ class Settings(StrictModel):
     data_dir: Path | None = Field(None, description="local copies of datasets, one folder per name")
 
     @model_validator(mode="after")
-    def _protocols_named_once(self) -> Self:
-        if len(set(self.evaluation.protocols)) != len(self.evaluation.protocols):
-            raise ValueError("evaluation.protocols lists one protocol twice")
-        return self
-
-    @model_validator(mode="after")
     def _core_counts_what_is_known(self) -> Self:
         if self.engagement.k_core and not self.engagement.looks_ahead and not self.split.cuts_in_time:
             raise ValueError(

@@ -1,4 +1,8 @@
-"""Our results laid out as the papers print theirs, with their figures beside ours where the dataset is theirs. Pure."""
+"""Our results laid out as the papers print theirs, with their figures beside ours where the dataset is theirs. Pure.
+
+A table for which nothing was measured, at a k that is not configured or in a bucket without cases, is left out: its
+board has a title and says why.
+"""
 
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
@@ -6,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from assets.config import Protocol, SampledConfig, SplitConfig
-from assets.evaluation.board import Board
+from assets.evaluation.board import Board, left_out
 from assets.evaluation.paper_rows import NAMES, OURS, Number, PaperTable, count_words, few_note, percent, plain, share
 from assets.evaluation.published import published_series, published_tables
 from assets.evaluation.published_rows import (
@@ -77,20 +81,20 @@ def sampled_table(
         min_cases: columns of fewer cases are marked.
         window: the first by default, as in the paper; or ``all``.
         kind: of the split, see :func:`sampled_boards`.
-
-    Raises:
-        ValueError: when there are no numbers of that run and window.
     """
+    dataset, published = _dataset(means), []
+    where = "every window" if window == ALL_WINDOWS else f"window {window}"
+    title = f"{dataset}: {protocol}, {run.user_history} user history, {run.item_embeddings} items, {where}"
     chosen = _of_run(means, protocol, run)
     chosen = chosen[chosen["window"] == window]
     numbers = _numbers(chosen, IHM_CELLS)
-    dataset, published = _dataset(chosen), []
+    if not numbers:
+        return left_out(title, _why(chosen, IHM_CELLS, "sampled.ks"))
     if (protocol, window, kind) == (LEGACY, FIRST_WINDOW, MEDIAN_TIME):
         published = published_tables(dataset, LEGACY)
-    where = "every window" if window == ALL_WINDOWS else f"window {window}"
     table = PaperTable(IHM_CELLS, numbers, published, share, min_cases)
     return Board(
-        title=f"{dataset}: {protocol}, {run.user_history} user history, {run.item_embeddings} items, {where}",
+        title=title,
         headers=table.headers,
         rows=table.rows,
         best=table.best,
@@ -108,14 +112,18 @@ def published_full(means: pd.DataFrame, run: Protocol, protocol: str, window: st
     """
     chosen = _of_run(means, FULL, run)
     chosen = chosen[chosen["window"] == window]
-    published = published_tables(_dataset(chosen), protocol)
+    published = published_tables(_dataset(means), protocol)
     if not published:
         return None
-    cells, show = (HRNN_CELLS, plain) if protocol == HELD_OUT_USERS else (FULL_CELLS, share)
-    table = PaperTable(cells, _numbers(chosen, cells), published, show, 1)
     where = "every window" if window == ALL_WINDOWS else f"window {window}"
+    title = f"{_dataset(means)}: every item ranked, {where}, beside published figures"
+    cells, show = (HRNN_CELLS, plain) if protocol == HELD_OUT_USERS else (FULL_CELLS, share)
+    numbers = _numbers(chosen, cells)
+    if not numbers:
+        return left_out(title, _why(chosen, cells, "evaluation.ks"))
+    table = PaperTable(cells, numbers, published, show, 1)
     return Board(
-        title=f"{_dataset(chosen)}: every item ranked, {where}, beside published figures",
+        title=title,
         headers=table.headers,
         rows=table.rows,
         best=table.best,
@@ -135,17 +143,17 @@ def leave_one_out_table(means: pd.DataFrame, run: Protocol, min_cases: int, head
         run: the headline protocol.
         min_cases: columns of fewer cases are marked.
         head: which items are head, in words.
-
-    Raises:
-        ValueError: when there are no such numbers.
     """
     chosen = _of_run(means, FULL, run)
     chosen = chosen[chosen["window"] == ALL_WINDOWS]
     numbers = _numbers(chosen, CDN_CELLS)
-    dataset = _dataset(chosen)
+    dataset = _dataset(means)
+    title = f"{dataset}: leave-one-out, every item ranked, percent"
+    if not numbers:
+        return left_out(title, _why(chosen, CDN_CELLS, "evaluation.ks"))
     table = PaperTable(CDN_CELLS, numbers, published_tables(dataset, LEAVE_ONE_OUT), percent, min_cases)
     return Board(
-        title=f"{dataset}: leave-one-out, every item ranked, percent",
+        title=title,
         headers=table.headers,
         rows=table.rows,
         best=table.best,
@@ -156,21 +164,18 @@ def leave_one_out_table(means: pd.DataFrame, run: Protocol, min_cases: int, head
 def sampled_windows(
     means: pd.DataFrame, protocol: str, run: Protocol, slice_name: str, min_cases: int, kind: str = MEDIAN_TIME
 ) -> Board:
-    """HR@10 of one bucket window by window, with the published figures per window under ``sampled_legacy``.
-
-    Raises:
-        ValueError: when there are no such numbers.
-    """
-    chosen = _of_run(means, protocol, run)
-    chosen = chosen[
-        (chosen["slice"] == slice_name)
-        & (chosen["metric"] == HIT_RATE)
-        & (chosen["k"] == 10)
-        & (chosen["window"] != ALL_WINDOWS)
-    ]
+    """HR@10 of one bucket window by window, with the published figures per window under ``sampled_legacy``."""
+    dataset, cell = _dataset(means), (slice_name, HIT_RATE, 10)
+    title = (
+        f"{dataset}: {protocol}, HR@10 {NAMES[slice_name].lower()} by window, {run.user_history} user history, "
+        f"{run.item_embeddings} items"
+    )
+    measured = _of_run(means, protocol, run)
+    measured = measured[measured["window"] != ALL_WINDOWS]
+    chosen = measured[(measured[["slice", "metric", "k"]] == cell).all(axis=1)]
     if chosen.empty:
-        raise ValueError(f"no numbers of {protocol} for {slice_name} by window")
-    windows, dataset = sorted(chosen["window"].unique(), key=int), _dataset(chosen)
+        return left_out(title, _why(measured, [cell], "sampled.ks"))
+    windows = sorted(chosen["window"].unique(), key=int)
     held = {(row["model"], row["window"]): row for row in chosen.to_dict("records")}
     rows = []
     for model in chosen["model"].unique():
@@ -185,8 +190,7 @@ def sampled_windows(
                 rows.append([series.method, series.source, *(f"{value:.3f}" for value in series.hit_rates)])
     few = [few_note(min_cases)] if min(counts) < min_cases else []
     return Board(
-        title=f"{dataset}: {protocol}, HR@10 {NAMES[slice_name].lower()} by window, {run.user_history} user history, "
-        f"{run.item_embeddings} items",
+        title=title,
         headers=["method", "source", *(f"window {window}" for window in windows)],
         rows=rows,
         notes=[RULES[protocol], "Brackets: 95 % bootstrap interval over users.", *few],
@@ -201,17 +205,15 @@ def head_words(split: SplitConfig) -> str:
 
 
 def _of_run(means: pd.DataFrame, protocol: str, run: Protocol) -> pd.DataFrame:
-    chosen = means[
+    return means[
         (means["protocol"] == protocol)
         & (means["user_history"] == run.user_history.value)
         & (means["item_embeddings"] == run.item_embeddings.value)
     ]
-    if chosen.empty:
-        raise ValueError(f"no numbers of {protocol} with {run.user_history} histories and {run.item_embeddings} items")
-    return chosen
 
 
 def _numbers(chosen: pd.DataFrame, cells: Sequence[Cell]) -> dict[str, dict[Cell, Number]]:
+    """Per model those of ``cells`` that were measured; a model without any is not there."""
     numbers: dict[str, dict[Cell, Number]] = {}
     for row in chosen.to_dict("records"):
         cell = (row["slice"], row["metric"], row["k"])
@@ -219,9 +221,18 @@ def _numbers(chosen: pd.DataFrame, cells: Sequence[Cell]) -> dict[str, dict[Cell
             numbers.setdefault(row["model"], {})[cell] = Number(
                 row["value"], row["ci_low"], row["ci_high"], row["standard_error"], row["n"]
             )
-    if not numbers:
-        raise ValueError(f"no numbers at {', '.join(sorted({f'{metric}@{k}' for _, metric, k in cells}))}")
     return numbers
+
+
+def _why(measured: pd.DataFrame, cells: Sequence[Cell], setting: str) -> str:
+    """Why none of ``cells`` is in ``measured``; ``setting`` is where the ks of this ranking are listed."""
+    if measured.empty:
+        return "no case was ranked so"
+    missing = sorted({k for _, _, k in cells} - set(measured["k"]))
+    if missing:
+        metrics = ", ".join(sorted({f"{metric}@{k}" for _, metric, k in cells}))
+        return f"it shows {metrics}, and {setting} does not list {', '.join(map(str, missing))}"
+    return f"no case is in {', '.join(dict.fromkeys(NAMES[name].lower() for name, _, _ in cells))}"
 
 
 def _dataset(chosen: pd.DataFrame) -> str:

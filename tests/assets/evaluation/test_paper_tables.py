@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from assets.config import Protocol, SampledConfig, SplitConfig
+from assets.evaluation.board import Board
 from assets.evaluation.paper_tables import (
     head_words,
     leave_one_out_table,
@@ -100,11 +101,43 @@ def test_a_cell_that_one_model_lacks_is_empty_and_nobodys_best():
     assert board.best == {(1, column) for column in range(2, 6)}
 
 
-def test_no_numbers_is_an_error_that_says_which():
-    with pytest.raises(ValueError, match="no numbers of sampled_legacy with frozen histories and refreshed items"):
-        sampled_table(means("a"), LEGACY, FROZEN, 100)
-    with pytest.raises(ValueError, match="no numbers at hr@10, ndcg@10"):
-        sampled_table(means("a", metrics=(("hr", 5),)), SAMPLED, FROZEN, 100)
+def left_out(board: Board | None) -> str:
+    """Why a table is left out; both renderings have its title and this, and no table."""
+    assert board is not None
+    (note,) = board.notes
+    assert board.markdown() == f"### {board.title}\n\n- {note}\n"
+    assert board.text() == f"{board.title}\n\n{note}\n"
+    return note
+
+
+def test_a_table_without_numbers_is_left_out_and_says_why():
+    other = (("hr", 5), ("ndcg", 5))
+    whole = Protocol()
+    unranked = sampled_table(means("a"), LEGACY, FROZEN, 100)
+    assert unranked.title == "ml-100k: sampled_legacy, frozen user history, refreshed items, window 0"
+    assert left_out(unranked) == "This table is left out: no case was ranked so."
+    words = "This table is left out: it shows {}, and {} does not list {}."
+    told = words.format("hr@10, ndcg@10", "sampled.ks", 10)
+    assert left_out(sampled_table(means("a", metrics=other), SAMPLED, FROZEN, 100)) == told
+    told = words.format("hr@10", "sampled.ks", 10)
+    assert left_out(sampled_windows(means("a", metrics=other), SAMPLED, FROZEN, "head", 100)) == told
+    full = means("a", metrics=other, protocol="full", user_history="rolling", window="all")
+    told = words.format("hr@50, ndcg@50", "evaluation.ks", 50)
+    assert left_out(leave_one_out_table(full, whole, 100, "some")) == told
+    told = words.format("hr@10, ndcg@10", "evaluation.ks", 10)
+    assert left_out(published_full(full.assign(window="0"), whole, "full", "0")) == told
+
+
+def test_a_bucket_without_cases_costs_its_table_by_window_alone():
+    runs = ((SAMPLED, "refreshed"), (LEGACY, "refreshed"), (LEGACY, "frozen"))
+    frame = pd.concat([means("a", protocol=protocol, item_embeddings=items) for protocol, items in runs])
+    frame = frame[frame["slice"].isin(["overall", "head"])]
+    boards = sampled_boards(frame, SampledConfig(protocols=(FROZEN,)), 100)
+    assert [bool(board.headers) for board in boards] == [True, True, True, False, True, False, True]
+    for board in boards[3::2]:
+        assert "HR@10 tail by window" in board.title
+        assert left_out(board) == "This table is left out: no case is in tail."
+    assert boards[0].rows[0][4:6] == ["", ""], "the columns of a bucket without cases are empty"
 
 
 def test_leave_one_out_table_by_hand():
