@@ -60,9 +60,13 @@ class Steps:
     def __len__(self) -> int:
         return len(self.owner)
 
+    def inside(self, first: int, last: int) -> slice:
+        """Where the steps of slots ``first`` .. ``last - 1`` lie."""
+        return slice(int(self.starts[first]), int(self.starts[last]))
+
     def between(self, first: int, last: int) -> "Steps":
         """The steps of slots ``first`` .. ``last - 1`` alone; what is made of them has these rows."""
-        inside = slice(int(self.starts[first]), int(self.starts[last]))
+        inside = self.inside(first, last)
         return replace(self, owner=self.owner[inside], slot=self.slot[inside])
 
     def at(self, rows: Tensor, slots: Tensor) -> Tensor:
@@ -112,7 +116,7 @@ class TimeEncoding(nn.Module):
 
     def forward(self, deltas: Tensor, missing: Tensor) -> Tensor:
         """[S, d] for int64 microseconds [S]; ``missing`` [S] bool."""
-        level = torch.log2(1 + deltas.double() / SECOND).clamp(max=self.LEVELS - 1).float()  # [S]
+        level = torch.log2(1 + deltas.double() / SECOND).clamp(max=self.LEVELS - 1).to(self.table.weight.dtype)  # [S]
         low = level.floor().clamp(max=self.LEVELS - 2)
         share = (level - low)[:, None]  # [S, 1]
         rows = torch.where(missing, self.LEVELS, low.long())

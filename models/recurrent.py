@@ -35,6 +35,7 @@ from models.context import (
 )
 from models.gru import ragged_gru
 from models.sequence import UserTower
+from models.work import reads_divided
 
 
 class GruCellConfig(NetConfig):
@@ -190,7 +191,7 @@ class RecurrentUsers(UserTower):
 
     Truncated BPTT: steps run in chunks of ``bptt`` slots; the state passes from one to the next, no gradient does, and
     chunks that no target reads keep nothing for the backward pass. So a long history costs linear time and the memory
-    of the chunks that are read.
+    of the chunks that are read. A part that reads a divided table is made of all steps at once, and kept for all.
     """
 
     def __init__(self, config: RecurrentUsersConfig, sizes: Sizes, dim: int, input_scale: float) -> None:
@@ -219,22 +220,36 @@ class RecurrentUsers(UserTower):
         read = self.dropout(self.run(Steps.build(users), tokens, rows, positions))  # [T, H]
         return torch.cat([self.project(read), read.new_ones(len(read), 1)], dim=1)  # [T, D]
 
-    def inputs(self, steps: Steps, tokens: Tensor) -> Tensor:
-        """[S, I] of every step: the latest item's of ``tokens`` [M + 1, D], of which the last begins, and the parts."""
+    def ahead(self, steps: Steps) -> dict[int, Tensor]:
+        """[S, width] each: by their number, the parts that read divided tables, of every step.
+
+        Processes have to read such a table equally often, forward and backward; how many chunks there are, and which of
+        them are read, differs by their shares of the users.
+        """
+        return {number: part(steps) for number, part in enumerate(self.parts) if reads_divided(part)}
+
+    def inputs(self, steps: Steps, tokens: Tensor, known: dict[int, Tensor]) -> Tensor:
+        """[S, I] of every step: the latest item's of ``tokens`` [M + 1, D], of which the last begins, and the parts.
+
+        Args:
+            known: [S, width] each: parts by number that are not to be made again.
+        """
         rows = steps.previous(steps.users.history).masked_fill(steps.first, len(tokens) - 1)
         own = self.dropout(tokens.index_select(0, rows))  # [S, D]
-        return torch.cat([own, *(part(steps) for part in self.parts)], dim=1)
+        parts = [known[number] if number in known else part(steps) for number, part in enumerate(self.parts)]
+        return torch.cat([own, *parts], dim=1)
 
     def run(self, steps: Steps, tokens: Tensor, rows: Tensor, slots: Tensor) -> Tensor:
         """[T, H] outputs for users ``rows`` [T] behind ``slots`` [T] entries each."""
-        wanted, chunk = steps.at(rows, slots), slots // self.config.bptt  # [T]
+        wanted, chunk, ahead = steps.at(rows, slots), slots // self.config.bptt, self.ahead(steps)  # [T], [T]
         state, order, outputs = self.cell.begin(int(steps.counts[0])), [], []
         for number, first in enumerate(range(0, len(steps.counts), self.config.bptt)):
             counts = steps.counts[first : first + self.config.bptt]
-            part = steps.between(first, first + len(counts))
+            part, inside = steps.between(first, first + len(counts)), steps.inside(first, first + len(counts))
             read = torch.nonzero(chunk == number)[:, 0]
             with torch.set_grad_enabled(torch.is_grad_enabled() and len(read) > 0):
-                x, breaks = self.inputs(part, tokens), part.breaks(self.config.session_gap_minutes)
+                x = self.inputs(part, tokens, {each: values[inside] for each, values in ahead.items()})
+                breaks = part.breaks(self.config.session_gap_minutes)
                 out, state = self.cell(x, breaks, counts, state[: int(counts[0])].detach())
             order.append(read)
             outputs.append(out.index_select(0, wanted[read] - int(steps.starts[first])))

@@ -28,6 +28,11 @@ class DividedTable(nn.Module, ABC):
         """
 
 
+def reads_divided(module: nn.Module) -> bool:
+    """Whether the module holds a divided table, so that every process has to call it, equally often."""
+    return any(isinstance(one, DividedTable) for one in module.modules())
+
+
 class Work:
     """All rows here."""
 

@@ -18,6 +18,7 @@ from orchestration.options import Dataset, Models, settings_of
 from orchestration.report_cli import app as report_app
 from orchestration.simulate_cli import app as simulate_app
 from orchestration.study_cli import app as study_app
+from orchestration.together_cli import app as together_app
 from orchestration.verify_cli import app as verify_app
 
 if TYPE_CHECKING:  # importing the runner imports Dagster: `thaw --help` does without
@@ -32,6 +33,7 @@ app.add_typer(study_app)
 app.add_typer(champion_app)
 app.add_typer(dashboards_app)
 app.add_typer(simulate_app)
+app.add_typer(together_app)
 app.add_typer(bulk_app)
 app.add_typer(objects_app)
 app.add_typer(verify_app)

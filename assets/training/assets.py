@@ -31,14 +31,18 @@ def _checkpoint_asset(model: str, entry: ModelEntry) -> dg.AssetsDefinition:
         # Imported here: torch and Lightning would cost every load of the definitions some seconds.
         from assets.stream import load_tables
         from assets.training.checkpoints import save_checkpoint
+        from assets.training.distributed.apart import discard, trained_apart
         from assets.training.distributed.launch import train_as_configured
         from assets.training.seeds import for_seed, seeds_of
 
         tables, seconds, runs = load_tables(storage), [], []
         for seed in seeds_of(model, settings):
-            started = time.perf_counter()
-            runs.append(train_as_configured(model, tables, for_seed(settings, seed)))
+            started, own = time.perf_counter(), for_seed(settings, seed)
+            apart = trained_apart(model, own)
+            runs.append(apart or train_as_configured(model, tables, own))
             save_checkpoint(storage, runs[-1])
+            if apart is not None:
+                discard(model, own)
             seconds.append(time.perf_counter() - started)
             context.log.info(f"{model}, seed {seed}: {runs[-1].metrics['validation']} in {seconds[-1]:.1f} s")
         return dg.MaterializeResult(metadata=_metadata(storage, runs, seconds))

@@ -184,7 +184,7 @@ def fit(
     with _quiet(), team.at_work_on(net):
         trainer = lightning.Trainer(
             accelerator="gpu" if device == "cuda" else "cpu",
-            **team.arguments(),
+            **team.arguments(device),
             max_epochs=epochs,
             precision="bf16-mixed" if preset.precision == "bfloat16" else "32-true",
             callbacks=[*callbacks, *([TQDMProgressBar(leave=False)] if bar else [])],

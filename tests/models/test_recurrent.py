@@ -452,9 +452,9 @@ def test_long_histories_cost_what_they_are_long() -> None:
     net = tower("hrnn", bptt=4)
     inputs = net.inputs
 
-    def watched(steps: Steps, tokens: torch.Tensor) -> torch.Tensor:
+    def watched(steps: Steps, tokens: torch.Tensor, known: dict[int, torch.Tensor]) -> torch.Tensor:
         seen.append(len(steps))
-        return inputs(steps, tokens)
+        return inputs(steps, tokens, known)
 
     net.inputs = watched  # type: ignore[method-assign]
     at_the_end(net, users, vectors())

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -17,7 +18,9 @@ from assets.training.train import Spent, Trained
 
 CHECKPOINT: Final = "checkpoint"
 SPENT: Final = "spent.json"
-ERROR: Final = "error-{rank}.txt"
+ERROR: Final = "error-{rank}.json"
+LOST: Final = ("closed by peer", "reset by peer", "remote process exited")
+"""What gloo and NCCL say in a process whose partner is gone."""
 
 
 class TogetherError(RuntimeError):
@@ -32,18 +35,22 @@ class Job:
         model: registered name, of a net.
         settings: of that seed; where its storage lies has to be the same folder for every process.
         folder: of this job alone.
+        tables: their version, where it may train on no other; empty: on those that are there.
     """
 
     model: str
     settings: Settings
     folder: Path
+    tables: str = ""
 
     def dump(self) -> dict[str, str]:
-        return {"model": self.model, "settings": self.settings.model_dump_json(), "folder": str(self.folder)}
+        settings = self.settings.model_dump_json()
+        return {"model": self.model, "settings": settings, "folder": str(self.folder), "tables": self.tables}
 
     @classmethod
     def load(cls, values: dict[str, Any]) -> "Job":
-        return cls(values["model"], Settings.model_validate_json(values["settings"]), Path(values["folder"]))
+        settings = Settings.model_validate_json(values["settings"])
+        return cls(values["model"], settings, Path(values["folder"]), values["tables"])
 
 
 @contextmanager
@@ -62,7 +69,7 @@ def job_folder(model: str, settings: Settings) -> Iterator[Job]:
 def leave(job: Job, trained: Trained) -> None:
     """Write what was trained, for :func:`collect`."""
     write_json(job.folder / SPENT, {phase: asdict(spent) for phase, spent in trained.spent.items()})
-    save_checkpoint_in(job.folder / CHECKPOINT, trained, "")
+    save_checkpoint_in(job.folder / CHECKPOINT, trained, job.tables)
 
 
 def collect(job: Job) -> Trained:
@@ -84,8 +91,25 @@ def collect(job: Job) -> Trained:
     )
 
 
+def leave_error(job: Job, rank: int, error: Exception) -> None:
+    """Write why a process fails, and when, for :func:`failure`.
+
+    To be called while the process is still connected: the others fail as soon as it is not.
+    """
+    why = {"rank": rank, "at": time.time(), "why": f"{type(error).__name__}: {error}"}
+    write_json(job.folder / ERROR.format(rank=rank), why)
+
+
 def failure(job: Job, what: str) -> TogetherError:
-    """An error with the first line that a process of the job left of its own."""
-    errors = sorted(job.folder.glob(ERROR.format(rank="*")))
-    why = errors[0].read_text(encoding="utf-8") if errors else "no process left a message; see the log above"
+    """An error with what the first process to fail left: the others may have failed because it was gone.
+
+    Who was first goes by the clocks of their machines.
+    """
+    left = [json.loads(path.read_text(encoding="utf-8")) for path in job.folder.glob(ERROR.format(rank="*"))]
+    why = "no process left a message; see the log above"
+    if left:
+        first = min(left, key=lambda entry: (entry["at"], entry["rank"]))
+        why = f"process {first['rank']}: {first['why']}"
+        if any(said in why for said in LOST):
+            why += " (another process ended without a message, killed perhaps: see the log above)"
     return TogetherError(f"training {job.model} in {job.settings.training.parallel.processes} processes: {what}: {why}")

@@ -49,7 +49,6 @@ def work_on_ray(values: dict[str, Any]) -> None:
     """The worker, in a process that Ray has already connected to the others."""
     from assets.training.distributed.worker import work  # noqa: PLC0415
 
-    os.environ.setdefault("GROUP_RANK", os.environ.get("NODE_RANK", "0"))  # torchrun's name for it
     work(Job.load(values))
 
 

@@ -24,8 +24,8 @@ class ReplicaError(RuntimeError):
 class Team(Protocol):
     """What a loop asks of the processes that it runs in."""
 
-    def arguments(self) -> dict[str, Any]:
-        """Of Lightning's trainer: its processes and strategy."""
+    def arguments(self, device: str) -> dict[str, Any]:
+        """Of Lightning's trainer: its processes, strategy, and which of the devices (``cpu`` or ``cuda``) it takes."""
         ...
 
     def callbacks(self) -> list[Any]:
@@ -44,7 +44,8 @@ class Team(Protocol):
 class Alone:
     """One process."""
 
-    def arguments(self) -> dict[str, Any]:
+    def arguments(self, device: str) -> dict[str, Any]:
+        del device
         return {"devices": 1}
 
     def callbacks(self) -> list[Any]:
@@ -71,19 +72,17 @@ class Processes:
         self.rank, self.size = distributed.get_rank(group), distributed.get_world_size(group)
         self.split_tables_from = split_tables_from
 
-    def arguments(self) -> dict[str, Any]:
-        from lightning.pytorch.plugins.environments import TorchElasticEnvironment  # noqa: PLC0415 - takes seconds
-        from lightning.pytorch.strategies import DDPStrategy  # noqa: PLC0415
+    def arguments(self, device: str) -> dict[str, Any]:
+        from lightning.pytorch.strategies import DDPStrategy  # noqa: PLC0415 - takes seconds
 
-        local = int(os.environ["LOCAL_WORLD_SIZE"])
+        from assets.training.distributed.placement import OneEach  # noqa: PLC0415
+
         # Some parameters have no part in some steps: a user tower that a head froze, say. The weights' buffers are set
         # before training and never change.
-        strategy = DDPStrategy(
-            cluster_environment=TorchElasticEnvironment(), find_unused_parameters=True, broadcast_buffers=False
-        )
+        strategy = DDPStrategy(cluster_environment=OneEach(), find_unused_parameters=True, broadcast_buffers=False)
         return {
-            "devices": local,
-            "num_nodes": self.size // local,
+            "devices": [int(os.environ["LOCAL_RANK"])] if device == "cuda" else 1,
+            "num_nodes": self.size,
             "strategy": strategy,
             "use_distributed_sampler": False,
         }

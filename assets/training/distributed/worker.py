@@ -1,7 +1,7 @@
 """One process of several that train a net together: ``torchrun ... -m assets.training.distributed.worker JOB``.
 
 JOB is a JSON file of :meth:`assets.training.distributed.job.Job.dump`. Where torchrun runs on several machines, each
-starts this with the same file on a shared data root.
+starts this with the same file on a shared data root; ``thaw together`` writes it.
 """
 
 import json
@@ -15,9 +15,9 @@ from typing import Final
 import torch
 from torch import distributed
 
-from assets.storage import write_text
 from assets.stream import load_tables
-from assets.training.distributed.job import ERROR, Job, leave
+from assets.training.checkpoints import tables_version
+from assets.training.distributed.job import Job, TogetherError, leave, leave_error
 from assets.training.distributed.team import Processes, working_in
 from assets.training.loop import resolve_device
 from assets.training.train import train
@@ -29,32 +29,45 @@ LOOK_SECONDS: Final = 2.0
 
 
 def work(job: Job) -> None:
-    """Train as one of the processes that the environment names (RANK, WORLD_SIZE ...); the first leaves the result."""
-    rank = int(os.environ["RANK"])
+    """Train as one of the processes that the environment names (RANK, WORLD_SIZE ...); the first leaves the result.
+
+    Raises:
+        TogetherError: when the tables are not those that the job is for.
+    """
+    rank, mine = int(os.environ["RANK"]), not distributed.is_initialized()
     try:
         _work(job, rank)
     except Exception as error:
-        write_text(job.folder / ERROR.format(rank=rank), f"{type(error).__name__}: {error}")
+        leave_error(job, rank, error)  # before the others see this process go, and fail of that
         raise
+    finally:
+        if mine and distributed.is_initialized():
+            distributed.destroy_process_group()
 
 
 def _work(job: Job, rank: int) -> None:
     training = job.settings.training
     if resolve_device(training.device) == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    if mine := not distributed.is_initialized():
+    if not distributed.is_initialized():
         distributed.init_process_group(_backend(training.device))
-    try:
-        # Beside the channel that gradients are averaged on: both are in use at once, each in an order of its own.
-        team = Processes(distributed.new_group(), training.parallel.split_tables_from)
-        with working_in(team):
-            trained = train(job.model, load_tables(job.settings.storage), job.settings)
-        if rank == 0:
-            leave(job, trained)
-        distributed.barrier()
-    finally:
-        if mine:
-            distributed.destroy_process_group()
+    if rank == 0 and job.tables:
+        _require_tables(job)
+    # Beside the channel that gradients are averaged on: both are in use at once, each in an order of its own.
+    team = Processes(distributed.new_group(), training.parallel.split_tables_from)
+    with working_in(team):
+        trained = train(job.model, load_tables(job.settings.storage), job.settings)
+    if rank == 0:
+        leave(job, trained)
+    distributed.barrier()
+
+
+def _require_tables(job: Job) -> None:
+    if (current := tables_version(job.settings.storage)) != job.tables:
+        raise TogetherError(
+            f"the job is for tables {job.tables[:12]}, they are now {current[:12]}: write it again"
+            f" (thaw together {job.model})"
+        )
 
 
 def _backend(device: str) -> str:

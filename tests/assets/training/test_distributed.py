@@ -1,5 +1,6 @@
 """Processes that train together take the steps of one."""
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -25,6 +26,7 @@ from assets.training.past import before_cutoff
 from assets.training.presets import FitPreset, preset
 from assets.training.train import prepare
 from models.base import Movable, Net
+from tests.assets.training.slow import HOUR, START, tables_of, with_feedback
 from tests.assets.training.together import in_processes
 
 ROWS_DIVIDED = 12
@@ -138,6 +140,59 @@ def test_processes_train_what_one_does(
 ) -> None:
     for name, replicas in together(size, tmp_path, configs, boarded, tables_from).items():
         compare(fitted(configs[name], boarded), replicas)
+
+
+def test_machines_may_run_unequally_many(boarded: DatasetTables, tmp_path: Path) -> None:
+    """Two processes on one machine and one on another, each on its own device."""
+    places = [(0, 2), (1, 2), (0, 1)]
+
+    def run(team: Processes) -> None:
+        os.environ |= dict(zip(("LOCAL_RANK", "LOCAL_WORLD_SIZE"), map(str, places[team.rank]), strict=True))
+        on_cuda = team.arguments("cuda")
+        assert on_cuda["devices"] == [places[team.rank][0]]
+        on_cuda["strategy"].parallel_devices = [torch.device("cuda", *on_cuda["devices"])]
+        assert on_cuda["strategy"].root_device == torch.device("cuda", places[team.rank][0])
+        with working_in(team):
+            weights, _ = fitted(quiet("two_tower"), boarded)
+        safetensors.torch.save_file(weights, tmp_path / f"weights-{team.rank}")
+
+    in_processes(3, tmp_path, run)
+    expected, _ = fitted(quiet("two_tower"), boarded)
+    for rank in range(3):
+        for name, value in safetensors.torch.load_file(tmp_path / f"weights-{rank}").items():
+            torch.testing.assert_close(value, expected[name], rtol=0, atol=TOLERANCE)
+
+
+def recurrent(model: str, bptt: int) -> FitPreset:
+    values = quiet(model).model_dump()
+    values["net"]["users"]["bptt"] = bptt
+    values["keep"] = "last"  # an epoch chosen by the sum of a divided table's rows here may be another
+    return FitPreset(**values)
+
+
+def unequal_histories() -> DatasetTables:
+    """Five users of 60, 20, 20, 10 and 5 engagements with 40 items, over twelve days."""
+    draw = np.random.default_rng(0)
+    users = draw.permutation(np.repeat(np.arange(5), [60, 20, 20, 10, 5]))
+    hours = np.sort(draw.integers(0, 24 * 12, len(users)))
+    rows = [
+        (f"u{user}", f"j{draw.integers(40):02d}", str(START + at * HOUR)) for user, at in zip(users, hours, strict=True)
+    ]
+    return with_feedback(tables_of(rows))
+
+
+@pytest.mark.parametrize(
+    ("tables_from", "bptt"),
+    # Time-deltas have 32 rows, hours of the day 24, items about 40, event types and users' cities fewer than 10.
+    [(None, 50), (20, 4), (3, 7)],
+    ids=["whole", "some divided", "all divided"],
+)
+def test_recurrent_nets_train_what_one_process_does(tmp_path: Path, tables_from: int | None, bptt: int) -> None:
+    """Also where tables are divided and the histories of one process's users take more chunks than the other's."""
+    tables = unequal_histories()
+    configs = {model: recurrent(model, bptt) for model in ("hrnn", "hgru", "hrnn_meta")}
+    for name, replicas in together(2, tmp_path, configs, tables, tables_from).items():
+        compare(fitted(configs[name], tables), replicas)
 
 
 def test_a_divided_table_holds_a_share_and_gives_every_row(tmp_path: Path) -> None:
