@@ -10,6 +10,9 @@ SECOND: Final = 1_000_000
 HOUR: Final = 3_600 * SECOND
 DAY: Final = 24 * HOUR
 
+EARLIEST: Final = 365 * DAY
+"""1971-01-01: engagements before it are parsing mistakes: zeros, and seconds read as milliseconds (January 1970)."""
+
 
 def wall_clock() -> int:
     """The machine's clock. Glue and commands read it; everything else is told the time."""

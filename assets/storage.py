@@ -1,7 +1,8 @@
 """Where everything of a dataset lies on disk, and atomic writes.
 
 Every write goes to a temporary sibling first and is renamed into place, so a reader sees the old file or the new one
-and a killed run leaves at most a ``*.partial-*`` file, which the next writer of the same path removes.
+and a killed run leaves at most a ``*.partial-*`` file, which the next writer of the same path removes. Whether a writer
+on another machine or in another container was killed cannot be asked: its file is removed when a day has passed.
 """
 
 import fcntl
@@ -9,9 +10,11 @@ import hashlib
 import json
 import os
 import re
+import socket
+import time
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +25,13 @@ import pyarrow.parquet as pq
 
 DATASET_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 """A name is a folder's, and must not lead out of the one it is put into."""
+
+FOREIGN_SECONDS: Final = 24 * 3600.0
+"""Since its last byte, until the temporary file of a writer whose process cannot be asked is taken for a dead one's."""
+
+_BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
+_PROCESSES: Final = Path("/proc/self/ns/pid")
+_SURROGATES: Final = re.compile(r"[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -202,8 +212,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
     writers are removed on entry.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(path)
-    temporary = path.with_name(f"{path.stem}.partial-{os.getpid()}-{uuid.uuid4().hex[:8]}{path.suffix}")
+    for leftover in leftovers(path):
+        leftover.unlink(missing_ok=True)
+    temporary = partial_of(path)
     try:
         yield temporary
         with temporary.open("rb") as handle:
@@ -213,17 +224,59 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def _remove_leftovers(path: Path) -> None:
-    for leftover in path.parent.glob(f"{path.stem}.partial-*{path.suffix}"):
-        pid = leftover.name[len(path.stem) + len(".partial-") :].split("-")[0]
-        if not (pid.isdigit() and _is_running(int(pid))):
-            leftover.unlink(missing_ok=True)
+def partial_of(path: Path) -> Path:
+    """A temporary sibling of ``path``, of this process: ``<stem>.partial-<pid>-<where>-<random><suffix>``."""
+    return path.with_name(f"{path.stem}.partial-{os.getpid()}-{_here()}-{uuid.uuid4().hex[:8]}{path.suffix}")
+
+
+def leftovers(path: Path) -> list[Path]:
+    """Temporary siblings of ``path`` that nobody writes any more, as far as can be told from here."""
+    start, end = f"{path.stem}.partial-", path.suffix
+    with os.scandir(path.parent) as siblings:  # not by a pattern: a name may hold what means something in one
+        names = [each.name for each in siblings if each.name.startswith(start) and each.name.endswith(end)]
+    writers = {path.with_name(name): name[len(start) : len(name) - len(end)] for name in names}
+    return [sibling for sibling, writer in writers.items() if not _is_written(sibling, writer)]
+
+
+def _is_written(partial: Path, writer: str) -> bool:
+    pid, *rest = writer.split("-")
+    if len(rest) > 1 and rest[0] != _here():  # older versions left <pid>-<random>
+        return _is_young(partial)
+    return pid.isascii() and pid.isdigit() and _is_running(int(pid))
+
+
+def _is_young(path: Path) -> bool:
+    try:
+        return time.time() - path.lstat().st_mtime < FOREIGN_SECONDS
+    except FileNotFoundError:  # renamed or removed meanwhile: nobody's to remove
+        return True
+
+
+def _here() -> str:
+    """What tells apart where process ids mean the same: machine, its boot, and the namespace (a container has one).
+
+    Where there is no ``/proc``, that is the host's name alone.
+    """
+    parts = [socket.gethostname()]
+    with suppress(OSError):
+        parts.append(_BOOT.read_text(encoding="ascii"))
+    with suppress(OSError):
+        parts.append(str(_PROCESSES.stat().st_ino))
+    return hashlib.sha256(encodable("|".join(parts)).encode()).hexdigest()[:8]
+
+
+def encodable(text: str) -> str:
+    """The text with U+FFFD for bytes of a file's name that are no UTF-8: Python keeps them as lone surrogates.
+
+    Messages name files, and neither a file nor a table takes such a text as it is.
+    """
+    return _SURROGATES.sub("\ufffd", text)
 
 
 def _is_running(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):  # a number that no process can have
         return False
     except PermissionError:
         return True

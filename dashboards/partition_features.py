@@ -54,13 +54,14 @@ def partition_features(rows: pd.DataFrame, items: pd.DataFrame) -> pd.DataFrame:
         rows: user_id, item_id, timestamp, value, partition (its first instant, missing where only a part of it is
             there), unit, user_known (bool), engaged_before.
         items: item_id, ruler_count, available_at, category, item_slice; items that are not in it count as new: never
-            engaged with, cold, without category, available since their first row here.
+            engaged with, cold, without category, available since their first row here, as one that is engaged with
+            before its time (announced for later) is.
     """
     at = items.set_index(Columns.ITEM).reindex(rows[Columns.ITEM])
     instants = rows[Columns.TIMESTAMP].to_numpy("datetime64[us]")
     available = at[Columns.AVAILABLE_AT].to_numpy("datetime64[us]")
     first = rows.groupby(Columns.ITEM)[Columns.TIMESTAMP].transform("min").to_numpy("datetime64[us]")
-    days = (instants - np.where(np.isnat(available), first, available)) / np.timedelta64(1, "D")
+    days = (instants - np.fmin(available, first)) / np.timedelta64(1, "D")
     return pd.DataFrame(
         {
             POPULARITY: np.log1p(at[COUNT].fillna(0).to_numpy(np.float64)),

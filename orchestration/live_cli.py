@@ -46,6 +46,7 @@ def land(
     from assets.ingestion.landing.places import Kind
     from assets.ingestion.limits import within
     from assets.ingestion.validate import reason_counts
+    from assets.storage import encodable
 
     settings, console = settings_of(dataset), _console()
     freshness = settings.freshness
@@ -61,7 +62,7 @@ def land(
         raise typer.Exit(1) from error
     for piece in landing.files:
         console.print(f"{piece.source} \u2192 {piece.path}: {piece.rows:,} rows", soft_wrap=True, markup=False)
-    for source in dict.fromkeys(path.name for path in files):
+    for source in dict.fromkeys(encodable(path.name) for path in files):
         if source not in {piece.source for piece in landing.files}:
             console.print(f"{source}: no rows, nothing to land", soft_wrap=True, markup=False)
     for source, rejected in landing.rejected.items():

@@ -107,7 +107,7 @@ def content_of(values: pa.Array, where: str) -> tuple[pa.Array, NDArray[np.bool_
     """
     if values.null_count == len(values):
         return pa.nulls(len(values), CONTENT), np.zeros(len(values), np.bool_)
-    if not _is_lists_of_numbers(values.type):
+    if not is_lists_of_numbers(values.type):
         raise IngestionError(
             f"{where} is {values.type}; content is a list of numbers, which only Parquet holds. Name the column with"
             " content_column, rename this one, or give text to text.columns under another name"
@@ -144,13 +144,8 @@ def of_one_length(items: pa.Table, first: pa.Table) -> pa.Table:
     return items.set_column(items.schema.get_field_index(Columns.CONTENT), pa.field(Columns.CONTENT, CONTENT), column)
 
 
-def is_dense(kind: pa.DataType) -> bool:
-    """Whether a column of that type holds lists of floating-point numbers."""
-    lists = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-    return lists and pa.types.is_floating(kind.value_type)
-
-
-def _is_lists_of_numbers(kind: pa.DataType) -> bool:
+def is_lists_of_numbers(kind: pa.DataType) -> bool:
+    """Whether a column of that type may be content: whole numbers may be features as well."""
     lists = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
     return lists and (pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type))
 

@@ -36,10 +36,10 @@ class IngestionReport:
     Args:
         source: ``generated``, ``local copy`` or ``download``.
         digests: SHA-256 per source file.
-        rows_read: per source file, with the rows set aside.
+        rows_read: per source file, with the rows set aside; ``events.csv (items)`` where one file holds several tables.
         rows: per table written.
         duplicates: rows dropped per table.
-        quarantined: per source file, rows set aside per reason.
+        quarantined: likewise, rows set aside per reason.
         landed: per kind, rows of landed batches that were added to the source's.
         removed: per table, rows left out because their user or item was removed.
         first, last: earliest and latest engagement, ISO 8601, UTC.

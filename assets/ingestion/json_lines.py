@@ -1,7 +1,9 @@
 """Reading JSON Lines, gzipped or not, into columns; lines that are no JSON are set aside, as in any other file."""
 
 import ast
+import io
 import json
+import re
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -13,16 +15,23 @@ from pyarrow import json as arrow_json
 
 from assets.ingestion.errors import IngestionError
 from assets.ingestion.rows import RAGGED, SourceRows, quarantine_rows
-from assets.ingestion.source_bytes import opened
+from assets.ingestion.source_bytes import CHUNK_BYTES, opened
 
 BLOCK_BYTES: Final = 1 << 26
 LINES_AT_ONCE: Final = 100_000
+UNFIT: Final = (pa.ArrowException, UnicodeError, OverflowError)
+"""What Arrow raises for a value that is not of a type: texts with half a surrogate pair, and long integers, too."""
+BLANK: Final = b" \t\r\n\x0b\x0c\xef\xbb\xbf"
+"""What Arrow passes over in front of a line: blanks, and the bytes of a byte order mark."""
+NULL_LINE: Final = re.compile(b"\n[" + BLANK + b"]*n")
 SEPARATOR: Final = " "
 """Joins a row's fields where its content is shown."""
 
 
 def read_json_lines(path: Path, fields: pa.Schema) -> SourceRows:
     """Columns of ``fields`` from a file with one JSON object a line; other keys are not kept, missing ones are null.
+
+    Blank lines are no rows, and have no numbers.
 
     Arrow reads the whole file at once. Only where it stumbles, lines are read one by one, to find those to set aside.
 
@@ -31,8 +40,9 @@ def read_json_lines(path: Path, fields: pa.Schema) -> SourceRows:
     """
     options = arrow_json.ParseOptions(explicit_schema=fields, unexpected_field_behavior="ignore")
     try:
-        with opened(path) as stream:
-            table = arrow_json.read_json(stream, arrow_json.ReadOptions(block_size=BLOCK_BYTES), options)
+        with opened(path) as stream, io.BufferedReader(_NoNullLine(stream), CHUNK_BYTES) as guarded:
+            table = arrow_json.read_json(guarded, arrow_json.ReadOptions(block_size=BLOCK_BYTES), options)
+        table.validate(full=True)  # Arrow takes texts that are no UTF-8, and raises wherever they are used
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         return read_object_lines(path, fields, json.loads)
     except (OSError, EOFError, zlib.error) as error:
@@ -40,6 +50,31 @@ def read_json_lines(path: Path, fields: pa.Schema) -> SourceRows:
     numbers = pa.array(np.arange(1, table.num_rows + 1))
     empty = quarantine_rows(path.name, pa.array([], pa.int64()), RAGGED, pa.array([], pa.string()))
     return SourceRows(path.name, table.select(fields.names).combine_chunks(), numbers, SEPARATOR, empty)
+
+
+class _NoNullLine(io.RawIOBase):
+    """The bytes of a stream, until a line begins with an n, as ``null`` does.
+
+    Arrow 26 ends the process where a block's first line is ``null`` (apache/arrow#47409), and blocks begin at any line.
+
+    Raises:
+        pyarrow.ArrowInvalid: at such a line, on reading.
+    """
+
+    def __init__(self, source: io.BufferedReader) -> None:
+        self._source = source
+        self._line_begins = True
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, into: Any) -> int:
+        count = self._source.readinto(into)
+        read = (b"\n" if self._line_begins else b"") + bytes(into[:count])
+        if NULL_LINE.search(read):
+            raise pa.ArrowInvalid("a line begins with an n, and no object does")
+        self._line_begins = b"\n" in read[len(read.rstrip(BLANK)) :]
+        return count
 
 
 def python_object(text: str) -> Any:
@@ -50,7 +85,7 @@ def python_object(text: str) -> Any:
     """
     try:
         return ast.literal_eval(text)
-    except (SyntaxError, MemoryError, RecursionError) as error:
+    except (SyntaxError, TypeError, MemoryError, RecursionError) as error:  # TypeError: a list as key
         raise ValueError(str(error)) from error
 
 
@@ -81,7 +116,7 @@ def read_object_lines(path: Path, fields: pa.Schema, parse: Callable[[str], Any]
 
 
 def lines_of(path: Path) -> Iterator[str]:
-    """The lines of a file, gzipped or not, as text.
+    """The lines of a file, gzipped or not, as text; not the blank ones.
 
     Raises:
         IngestionError: when it is missing or damaged.
@@ -91,12 +126,14 @@ def lines_of(path: Path) -> Iterator[str]:
 
 
 def _chunks(path: Path, size: int = LINES_AT_ONCE) -> Iterator[tuple[int, list[str]]]:
-    """Parts of the lines, and the number of each part's first one."""
+    """Parts of the lines that are not blank, and the number of each part's first one."""
     try:
         with opened(path) as stream:
             lines: list[str] = []
             start = 1
             for line in stream:
+                if line.isspace():  # Arrow skips them, so their numbers would depend on whether it stumbles
+                    continue
                 lines.append(line.decode("utf-8", "replace").rstrip("\r\n"))
                 if len(lines) == size:
                     yield start, lines
@@ -128,13 +165,13 @@ def _column(values: list[Any], kind: pa.DataType) -> pa.Array:
         values = [str(value) if isinstance(value, int | float) else value for value in values]
     try:
         return pa.array(values, kind)
-    except (pa.ArrowInvalid, pa.ArrowTypeError):
+    except UNFIT:
         return pa.array([value if _fits(value, kind) else None for value in values], kind)
 
 
 def _fits(value: Any, kind: pa.DataType) -> bool:
     try:
         pa.scalar(value, kind)
-    except (pa.ArrowInvalid, pa.ArrowTypeError):
+    except UNFIT:
         return False
     return True

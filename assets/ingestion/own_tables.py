@@ -1,6 +1,6 @@
 """Rows of the user's own files to canonical tables: which column is what, screened row by row."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from math import isfinite
 from typing import Self
@@ -64,6 +64,63 @@ class FilesOptions(AdapterOptions):
         return (getattr(self, option),) if option in self.model_fields_set else ()
 
 
+def refuse_misfits(rows: SourceRows, table: str, options: FilesOptions) -> None:
+    """Before interactions, items or users are read: their columns are there, and of types that they can have.
+
+    Raises:
+        IngestionError: naming the file, the column and what to make of it.
+    """
+    require_columns(rows, _required(table, options), HOW)
+    for name, fits, wanted in _fitting(table, options):
+        if name in rows.table.column_names and not fits(kind := rows.table.schema.field(name).type):
+            raise IngestionError(f"{rows.file}: column {name} is {kind}; make it {wanted}")
+
+
+def _required(table: str, options: FilesOptions) -> tuple[str, ...]:
+    if table == "interactions":
+        named = options.chosen("value_column") + options.chosen("event_type_column")
+        return (options.user_column, options.item_column, options.timestamp_column, *named)
+    if table == "items":
+        return (options.item_column, *(chosen for option in ITEM_OPTIONS for chosen in options.chosen(option)))
+    return (options.user_column,)
+
+
+def _fitting(table: str, options: FilesOptions) -> Sequence[tuple[str, Callable[[pa.DataType], bool], str]]:
+    """Columns, what types they can have, and the words for it; ids and content are looked at where they are read."""
+    instant = (_may_be_instant, "a timestamp, a number or text")
+    if table == "interactions":
+        return (
+            (options.timestamp_column, *instant),
+            (options.value_column, _may_be_number, "a number"),
+            (options.event_type_column, _may_be_text, "text"),
+        )
+    if table == "items":
+        return ((options.created_at_column, *instant), (options.title_column, _may_be_text, "text"))
+    return ()
+
+
+def _may_be_text(kind: pa.DataType) -> bool:
+    return not pa.types.is_nested(kind)
+
+
+def _may_be_number(kind: pa.DataType) -> bool:
+    return _may_be_text(kind) and not pa.types.is_temporal(kind)
+
+
+def _may_be_instant(kind: pa.DataType) -> bool:
+    return _may_be_number(kind) or pa.types.is_timestamp(kind) or pa.types.is_date(kind)
+
+
+def one_line(table: str, options: FilesOptions) -> tuple[str, ...]:
+    """Columns of interactions, items or users that cannot hold a line break in CSV, there or not."""
+    if table == "items":
+        return (options.item_column, options.created_at_column)
+    if table == "users":
+        return (options.user_column,)
+    ids = (options.user_column, options.item_column)
+    return (*ids, options.timestamp_column, options.value_column, options.event_type_column)
+
+
 def _ids(screen: Screen, column: str) -> pa.Array:
     kind = screen.rows.table.schema.field(column).type
     if not (pa.types.is_string(kind) or pa.types.is_integer(kind)):
@@ -79,9 +136,10 @@ def interactions(rows: SourceRows, options: FilesOptions, now: datetime) -> Scre
     """Screened interactions.
 
     Raises:
-        IngestionError: for a missing column, ids that are neither text nor integers, an ambiguous timestamp format.
+        IngestionError: as :func:`refuse_misfits`; for ids that are neither text nor integers, and an ambiguous
+            timestamp format.
     """
-    require_columns(rows, needed(options), HOW)
+    refuse_misfits(rows, "interactions", options)
     screen = Screen(rows)
     columns: dict[str, pa.Array] = {
         Columns.USER: _ids(screen, options.user_column),
@@ -97,12 +155,6 @@ def interactions(rows: SourceRows, options: FilesOptions, now: datetime) -> Scre
     if options.event_values:
         columns[Columns.VALUE] = _valued(columns[Columns.VALUE], columns[Columns.EVENT_TYPE], options.event_values)
     return screen.finish(interactions_table(columns))
-
-
-def needed(options: FilesOptions) -> tuple[str, ...]:
-    """Columns that interactions must have."""
-    required = (options.user_column, options.item_column, options.timestamp_column)
-    return required + options.chosen("value_column") + options.chosen("event_type_column")
 
 
 def _event_types(rows: SourceRows, options: FilesOptions) -> pa.Array:
@@ -127,8 +179,7 @@ def items(rows: SourceRows | None, options: FilesOptions) -> Screened:
     """
     if rows is None:
         return absent(items_table(pa.array([], pa.string())))
-    optional = tuple(chosen for option in ITEM_OPTIONS for chosen in options.chosen(option))
-    require_columns(rows, (options.item_column, *optional), HOW)
+    refuse_misfits(rows, "items", options)
     screen = Screen(rows)
     title, created_at = None, None
     if options.title_column in rows.table.column_names:
@@ -163,7 +214,7 @@ def users(rows: SourceRows | None, options: FilesOptions) -> Screened:
     """
     if rows is None:
         return absent(users_table(pa.array([], pa.string())))
-    require_columns(rows, (options.user_column,), HOW)
+    refuse_misfits(rows, "users", options)
     screen = Screen(rows)
     ids = _ids(screen, options.user_column)
     return screen.finish(

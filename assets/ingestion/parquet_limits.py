@@ -6,8 +6,10 @@ with a dictionary are first read as one, which is never larger than the file say
 took 0.06 s of CPU for a million rows of users, items and event types, and 0.4 s for a column of a million different
 texts.
 
-A footer that lies about its pages is not found out here: one page is then unpacked to 2 GiB at most, and a list of
-many such pages to what the memory holds.
+A text is measured when its page is unpacked, and a footer that lies about its pages is not found out here: one page is
+unpacked to 2 GiB at most, and a list of many such pages to what the memory holds. Nothing that the footer says can tell
+such a page from a legal one, whose values may all be in one; so whoever reads for others marks the file before
+(:mod:`assets.ingestion.landing.marks`).
 """
 
 from collections.abc import Collection, Iterator

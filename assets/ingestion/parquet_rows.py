@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
-from assets.ingestion.content import is_dense
+from assets.ingestion.content import is_lists_of_numbers
 from assets.ingestion.errors import IngestionError
 from assets.ingestion.parquet_limits import opened_parquet
 from assets.ingestion.rows import SourceRows, refuse_repeated_names
@@ -75,8 +75,9 @@ def _plain(file: str, name: str, values: pa.Array) -> pa.Array:
     kind = values.type
     if pa.types.is_large_string(kind) or pa.types.is_null(kind) or pa.types.is_string_view(kind):
         return values.cast(pa.string())
-    if is_dense(kind):
-        return values.cast(pa.list_(pa.float64()))
+    if is_lists_of_numbers(kind):  # content or a feature: the mapping of columns says which
+        whole = pa.types.is_integer(kind.value_type)
+        return values.cast(pa.list_(kind.value_type if whole else pa.float64()))
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         if not _is_scalar(kind.value_type):
             raise IngestionError(f"{file}: column {name} is {kind}; make it a list of strings")

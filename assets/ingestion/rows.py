@@ -4,8 +4,7 @@ Nothing is parsed row by row: line starts are found in the bytes, and Arrow spli
 """
 
 import io
-from codecs import BOM_UTF8
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from csv import Error as CsvError
 from csv import reader as csv_reader
 from dataclasses import dataclass
@@ -14,15 +13,19 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyarrow import csv
 
+from assets.ingestion.csv_parse import ParsedCsv, parse_csv
 from assets.ingestion.errors import IngestionError
 from assets.ingestion.limits import limits, too_much
+from assets.ingestion.quotes import Swallowed, spans, swallowed
 from assets.ingestion.source_text import read_text
 from assets.ingestion.tables import QUARANTINE_SCHEMA
+from assets.storage import encodable
 
 RAGGED = "ragged_line"
+STRAY_QUOTE = "stray_quote"
 SHOWN_CHARACTERS = 1000
+SHOWN_NAME = 80
 
 
 @dataclass(frozen=True)
@@ -92,104 +95,83 @@ def _lines(data: bytes) -> pa.Array:
     return pc.ascii_rtrim(lines, characters="\r\n")
 
 
-def read_csv(path: Path, delimiter: str = ",", encoding: str = "utf-8", escape: str | None = None) -> SourceRows:
+def read_csv(
+    path: Path,
+    delimiter: str = ",",
+    encoding: str = "utf-8",
+    escape: str | None = None,
+    one_line: Collection[str] = (),
+) -> SourceRows:
     """CSV with a header line, fields in double quotes where they hold the delimiter; every field as text.
 
-    Row numbers count records with the header as 1, so they are line numbers where no field holds a line break.
+    Row numbers count records with the header as 1, so they are line numbers where no field holds a line break. Lines
+    that a stray quote swallowed (:mod:`assets.ingestion.quotes`) are set aside, each with its number.
 
     Args:
         escape: what stands before a quote inside a quoted field; ``None``: the quote is doubled.
+        one_line: columns that can hold no line break; a record with one in them is what a stray quote made.
 
     Raises:
-        IngestionError: as :func:`read_text`, for a header name given twice, or a file that is no CSV.
+        IngestionError: as :func:`read_text`, for a header that :func:`csv_header` refuses, or a file that is no CSV.
     """
-    data = read_text(path, encoding)
-    header = csv_header(path.name, data, delimiter, escape)
-    parsed = parse_csv(path.name, data + b"\n", header, delimiter, escape)
-    return numbered(path.name, parsed, delimiter, 0)
+    return whole_csv(path.name, read_text(path, encoding), delimiter, escape, one_line)
 
 
-@dataclass(frozen=True)
-class ParsedCsv:
-    """Records of a CSV file or of a block of it.
-
-    Args:
-        table: those with the right number of fields, [N], every field as text.
-        ragged: the others; their numbers count the records parsed, from 1.
-        headers: 1 if the first record was the header, else 0.
-    """
-
-    table: pa.Table
-    ragged: Sequence[csv.InvalidRow]
-    headers: int
-
-    @property
-    def records(self) -> int:
-        return self.headers + self.table.num_rows + len(self.ragged)
-
-
-def parse_csv(
-    file: str,
-    data: bytes | memoryview,
-    header: Sequence[str],
-    delimiter: str,
-    escape: str | None = None,
-    has_header: bool = True,
-) -> ParsedCsv:
-    """Split ``data``, which ends with a line break, into fields.
+def whole_csv(
+    file: str, data: bytes, delimiter: str, escape: str | None = None, one_line: Collection[str] = ()
+) -> SourceRows:
+    """As :func:`read_csv`, of a file's text.
 
     Raises:
-        IngestionError: when it is no CSV.
+        IngestionError: for a header that :func:`csv_header` refuses, or a file that is no CSV.
     """
-    ragged: list[csv.InvalidRow] = []
-
-    def set_aside(row: csv.InvalidRow) -> str:
-        ragged.append(row)
-        return "skip"
-
-    parse = csv.ParseOptions(
-        delimiter=delimiter,
-        escape_char=escape or False,
-        newlines_in_values=True,
-        ignore_empty_lines=False,
-        invalid_row_handler=set_aside,
-    )
-    if bytes(data[: len(BOM_UTF8)]) == BOM_UTF8:  # part of a field of a later block; Arrow takes one away
-        data = BOM_UTF8 + data
-    # Arrow's own threads would lose the numbers of ragged rows, and are no faster where a field may hold a line break.
-    read = csv.ReadOptions(use_threads=False, block_size=1 << 26, column_names=None if has_header else list(header))
-    convert = csv.ConvertOptions(column_types=dict.fromkeys(header, pa.string()), strings_can_be_null=False)
-    try:
-        table = csv.read_csv(pa.BufferReader(data), read, parse, convert)
-    except pa.ArrowInvalid as error:
-        raise IngestionError(f"{file}: not a CSV file with delimiter {delimiter!r}: {error}") from error
-    return ParsedCsv(table, ragged, int(has_header))
+    header = csv_header(file, data, delimiter, escape)
+    ended = data + b"\n"
+    parsed = parse_csv(file, ended, header, delimiter, escape)
+    return numbered(file, parsed, delimiter, 0, swallowed(ended, parsed, delimiter, escape, one_line))
 
 
-def numbered(file: str, parsed: ParsedCsv, delimiter: str, before: int) -> SourceRows:
-    """The rows with their numbers in the file, of which ``before`` records stand before the parsed ones."""
-    aside = np.array([row.number for row in parsed.ragged], np.int64)
+def numbered(file: str, parsed: ParsedCsv, delimiter: str, before: int, stray: Swallowed | None = None) -> SourceRows:
+    """The rows with their numbers in the file, of which ``before`` records stand before the parsed ones.
+
+    Of the records of ``stray`` every line counts as one, and is set aside.
+    """
+    aside = np.array([row.number for row in parsed.ragged], np.int64) - 1
     good = np.ones(parsed.records, np.bool_)
     good[: parsed.headers] = False
-    good[aside - 1] = False
-    numbers = pa.array(np.flatnonzero(good) + 1 + before)
+    good[aside] = False
+    numbers = np.arange(1, parsed.records + 1) + before
     text = pa.array([row.text for row in parsed.ragged], pa.string())
-    return SourceRows(
-        file, parsed.table, numbers, delimiter, quarantine_rows(file, pa.array(aside + before), RAGGED, text)
-    )
+    if stray is None:
+        set_aside = quarantine_rows(file, pa.array(numbers[aside]), RAGGED, text)
+        return SourceRows(file, parsed.table, pa.array(numbers[good]), delimiter, set_aside)
+    kept = np.ones(parsed.records, np.bool_)
+    kept[stray.records] = False
+    further = np.zeros(parsed.records, np.int64)  # lines behind the first
+    further[stray.records] = stray.lengths - 1
+    numbers += np.cumsum(further) - further
+    ragged = quarantine_rows(file, pa.array(numbers[aside[kept[aside]]]), RAGGED, text.filter(pa.array(kept[aside])))
+    lines = pa.array(spans(numbers[stray.records], stray.lengths))
+    set_aside = pa.concat_tables([ragged, quarantine_rows(file, lines, STRAY_QUOTE, stray.lines)]).sort_by("row")
+    table = parsed.table.filter(pa.array(kept[good]))
+    return SourceRows(file, table, pa.array(numbers[good & kept]), delimiter, set_aside)
 
 
 def csv_header(file: str, data: bytes, delimiter: str, escape: str | None = None) -> list[str]:
     """Names in the first record.
 
     Raises:
-        IngestionError: for a name given twice, more names than the limits allow, or what is no CSV header.
+        IngestionError: for a name given twice or of several lines, more names than the limits allow, or what is no CSV
+            header.
     """
     text = io.TextIOWrapper(io.BytesIO(data), encoding="utf-8", newline="")
     try:
         names = next(csv_reader(text, delimiter=delimiter, escapechar=escape))
     except CsvError as error:  # a field without an end, mostly
         raise IngestionError(f"{file}, line 1: is no CSV header ({error}); correct its quotes") from error
+    if broken := [name for name in names if "\n" in name or "\r" in name]:  # else the lines within would be lost
+        shown = broken[0][:SHOWN_NAME]
+        raise IngestionError(f"{file}, line 1: the column name {shown!r} holds a line break; correct its quotes")
     refuse_repeated_names(file, names)
     return names
 
@@ -210,9 +192,10 @@ def refuse_repeated_names(file: str, names: Sequence[str]) -> None:
 def quarantine_rows(file: str, numbers: pa.Array, reason: str | pa.Array, content: pa.Array) -> pa.Table:
     """Rows of ``QUARANTINE_SCHEMA`` for [N] row numbers, one reason or [N], and [N] contents (cut to a length)."""
     count = len(numbers)
-    reasons = pa.array([reason] * count, pa.string()) if isinstance(reason, str) else reason
+    reasons = pa.repeat(pa.scalar(str(reason), pa.string()), count) if isinstance(reason, str) else reason
     shown = pc.utf8_slice_codeunits(content.cast(pa.string()), 0, SHOWN_CHARACTERS)
-    return pa.table([pa.array([file] * count, pa.string()), numbers, reasons, shown], QUARANTINE_SCHEMA)
+    files = pa.repeat(pa.scalar(encodable(file), pa.string()), count)
+    return pa.table([files, numbers, reasons, shown], QUARANTINE_SCHEMA)
 
 
 def without_content(quarantine: pa.Table) -> pa.Table:

@@ -20,7 +20,7 @@ def read_text(path: Path, encoding: str) -> bytes:
     """
     data = _read_bytes(path)
     if b"\x00" in data[:4096]:
-        raise IngestionError(f"{path.name}: holds NUL bytes, so it is binary or UTF-16; save it as {encoding} text")
+        raise IngestionError(f"{path.name}: holds NUL bytes, so it is binary or UTF-16; {_instead(encoding)}")
     if encoding.lower() in {"latin-1", "iso-8859-1"}:
         _refuse_utf8(path, data, encoding)
     try:
@@ -36,6 +36,13 @@ def read_text(path: Path, encoding: str) -> bytes:
     if not content[:BLANK_BYTES].strip() and not content.strip():
         raise IngestionError(f"{path.name}: the file is empty; copy or download it again")
     return content
+
+
+def _instead(encoding: str) -> str:
+    """What to do about text with NUL bytes; where it was said to be UTF-16, that is not read."""
+    if encoding.lower().replace("_", "-").startswith(("utf-16", "utf16", "utf-32", "utf32")):
+        return f"{encoding} is not read: save it as UTF-8 text, and say encoding utf-8"
+    return f"save it as {encoding} text"
 
 
 def _as_utf8(data: bytes, encoding: str) -> bytes:

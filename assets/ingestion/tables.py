@@ -34,7 +34,7 @@ class RawTables:
         items: item_id, title, created_at, then one ``list<string>`` column per categorical feature.
         users: user_id, then one ``list<string>`` column per categorical feature.
         quarantine: ``QUARANTINE_SCHEMA``, the rows set aside.
-        rows_read: per source file, rows read with those set aside.
+        rows_read: per source file, rows read with those set aside; per table, where one file holds several.
     """
 
     interactions: pa.Table

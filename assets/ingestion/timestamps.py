@@ -24,6 +24,7 @@ MILLISECOND = 1e3
 # As seconds these are 1973 to 2286, as milliseconds likewise: no number of recent times lies in both.
 SECONDS_RANGE = (1e8, 1e10)
 MILLISECONDS_RANGE = (1e11, 1e13)
+MOST_INT64: Final = (1 << 63) - 1
 MOST_MICROS: Final = (1 << 63) // 1000
 """Instants that nanoseconds since 1970 can say, 1677 to 2262, are timestamps; no others."""
 FIRST_LOOK: Final = 1000
@@ -158,9 +159,23 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _typed(values: pa.Array) -> Micros:
+    """Instants of a time type; NaN for those beyond 64 bits of microseconds, which a cast would wrap around."""
     zone = getattr(values.type, "tz", None)
+    if (most := _most(values.type)) is not None:
+        counts = (values.cast(pa.int32()) if pa.types.is_date32(values.type) else values).cast(pa.int64())
+        sayable = pc.and_(pc.less_equal(counts, most), pc.greater_equal(counts, -most))
+        values = pc.if_else(sayable, values, pa.scalar(None, values.type))
     instants = values.cast(pa.timestamp("us", zone), safe=False).cast(pa.int64())
     return pc.fill_null(instants.cast(pa.float64(), safe=False), np.nan).to_numpy(zero_copy_only=False)
+
+
+def _most(kind: pa.DataType) -> int | None:
+    """How many days, seconds or milliseconds 64 bits of microseconds hold; ``None`` for types of finer units."""
+    if pa.types.is_date32(kind):
+        return MOST_INT64 // 86_400_000_000
+    if pa.types.is_date64(kind) or kind.unit == "ms":
+        return MOST_INT64 // 1000
+    return MOST_INT64 // 1_000_000 if kind.unit == "s" else None
 
 
 def _within_nanoseconds(micros: Micros) -> Micros:

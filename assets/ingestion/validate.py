@@ -1,13 +1,13 @@
 """Row-level checks that every adapter shares: a row that fails one is set aside with a reason, never half-used.
 
-Reasons: a line with a wrong number of fields, an empty or overlong id, a timestamp that cannot be parsed, lies before
-1970 or after ``now``, a value that is no number, a content vector of another length than most or with a number that is
-not finite. If more than a share of a file's rows fails, the whole file is
-refused.
+Reasons: a line with a wrong number of fields or swallowed by a stray quote, an empty or overlong id, a timestamp that
+cannot be parsed, lies before 1971 or after ``now``, a value that is no number, a content vector of another length than
+most or with a number that is not finite. If more than a share of a file's rows fails, the whole file is refused.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 
@@ -17,12 +17,16 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from assets.ingestion.errors import IngestionError
-from assets.ingestion.rows import RAGGED, SourceRows, quarantine_rows
+from assets.ingestion.rows import RAGGED, STRAY_QUOTE, SourceRows, quarantine_rows
 from assets.ingestion.tables import INSTANT, QUARANTINE_SCHEMA, RawTables
+from assets.instants import EARLIEST
 from assets.schema import Columns
 
 NUMBER = r"^\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*$"
 EXAMPLES_SHOWN = 3
+TABLES = ("interactions", "items", "users")
+MOST_MICROS = 2.0**63
+"""What 64 bits of microseconds cannot say any more."""
 MAX_ID_BYTES = 500
 """Longer ids are no keys of the stores that ids are looked up in; what is that long is another column's text."""
 
@@ -31,10 +35,11 @@ class Reason(StrEnum):
     """Why a row was set aside."""
 
     RAGGED_LINE = RAGGED
+    STRAY_QUOTE = STRAY_QUOTE
     EMPTY_ID = "empty_id"
     ID_TOO_LONG = "id_too_long"
     UNPARSABLE_TIMESTAMP = "unparsable_timestamp"
-    NEGATIVE_TIMESTAMP = "negative_timestamp"
+    EARLY_TIMESTAMP = "timestamp_before_1971"
     FUTURE_TIMESTAMP = "future_timestamp"
     NON_NUMERIC_VALUE = "non_numeric_value"
     WRONG_CONTENT = "wrong_content"
@@ -87,17 +92,21 @@ class Screen:
         return pa.array(values, mask=~np.isfinite(values))
 
     def timestamps(self, micros: NDArray[np.float64], now: datetime) -> pa.Array:
-        """[N] instants from microseconds since 1970 (NaN: unparsable); any before 1970 or after ``now`` is rejected."""
+        """[N] instants from microseconds since 1970 (NaN: unparsable); before ``EARLIEST`` or after ``now``: rejected.
+
+        The quality checks hold engagements to the same bound, and would stop the graph for one row.
+        """
         limit = to_micros(now)
         self.reject(np.isnan(micros), Reason.UNPARSABLE_TIMESTAMP)
-        self.reject(micros < 0, Reason.NEGATIVE_TIMESTAMP)
+        self.reject(micros < EARLIEST, Reason.EARLY_TIMESTAMP)
         self.reject(micros > limit, Reason.FUTURE_TIMESTAMP)
-        return _instants(micros, (micros >= 0) & (micros <= limit))
+        return _instants(micros, (micros >= EARLIEST) & (micros <= limit))
 
     def optional_timestamps(self, micros: NDArray[np.float64], empty: NDArray[np.bool_]) -> pa.Array:
         """[N] instants, null where ``empty``; any instant is right (films older than 1970, announced items)."""
-        self.reject(np.isnan(micros) & ~empty, Reason.UNPARSABLE_TIMESTAMP)
-        return _instants(micros, np.isfinite(micros))
+        known = np.abs(micros) < MOST_MICROS  # NaN is not
+        self.reject(~known & ~empty, Reason.UNPARSABLE_TIMESTAMP)
+        return _instants(micros, known)
 
     @property
     def passed(self) -> NDArray[np.bool_]:
@@ -198,8 +207,13 @@ def gather(interactions: Screened, items: Screened, users: Screened) -> RawTable
 
 
 def gather_parts(interactions: Sequence[Screened], items: Sequence[Screened], users: Sequence[Screened]) -> RawTables:
-    """One set of raw tables from screened files, or blocks of files, in their order; each table has at least one."""
-    parts = (*interactions, *items, *users)
+    """One set of raw tables from screened files, or blocks of files, in their order; each table has at least one.
+
+    What a file is called in ``quarantine`` and ``rows_read``: its name, or ``events.csv (items)`` where it holds more
+    than one of the tables.
+    """
+    interactions, items, users = labelled = _labelled(interactions, items, users)
+    parts = [part for table in labelled for part in table]
     rows_read: dict[str, int] = {}
     for part in parts:
         if part.file:
@@ -213,13 +227,31 @@ def gather_parts(interactions: Sequence[Screened], items: Sequence[Screened], us
     )
 
 
+def _labelled(*tables: Sequence[Screened]) -> list[list[Screened]]:
+    """Parts of interactions, items and users; a file that holds several of them is named with the table.
+
+    Its rows are right or wrong per table: counted together, good items would make up for bad interactions.
+    """
+    held = Counter(file for parts in tables for file in {part.file for part in parts})
+    return [
+        [_renamed(part, f"{part.file} ({table})") if part.file and held[part.file] > 1 else part for part in parts]
+        for table, parts in zip(TABLES, tables, strict=True)
+    ]
+
+
+def _renamed(part: Screened, file: str) -> Screened:
+    at = part.quarantine.schema.get_field_index("file")
+    names = pa.repeat(pa.scalar(file, pa.string()), part.quarantine.num_rows)
+    return replace(part, file=file, quarantine=part.quarantine.set_column(at, "file", names))
+
+
 def _together(parts: Sequence[Screened]) -> pa.Table:
     """Rows of all parts; content, which only parts with some have, is null where a part has none."""
     return pa.concat_tables([part.table for part in parts], promote_options="default")
 
 
 def refuse_bad_files(raw: RawTables, max_share: float) -> None:
-    """Refuse input of which too much is wrong.
+    """Refuse input of which too much is wrong; a file that holds several tables is judged for each.
 
     Raises:
         IngestionError: naming the file, the counts per reason and the first rows set aside, when a file has no valid

@@ -21,6 +21,7 @@ from assets.quality.vocabulary import (
     count,
     features,
     identifier,
+    instant,
     label,
     present,
     references,
@@ -73,13 +74,13 @@ def raw_interactions(limits: Limits) -> list[Expectation]:
     ]
 
 
-def raw_items(limits: Limits) -> list[Expectation]:
+def raw_items(_: Limits) -> list[Expectation]:
     return [
         rows(1, "some items are described", WARNING),
         *identifier(Columns.ITEM),
         unique(Columns.ITEM),
         gxe.ExpectColumnToExist(column=Columns.TITLE, description="there is a title column"),
-        *source_instant(Columns.CREATED_AT, limits, earliest=None),
+        instant(Columns.CREATED_AT),
         features(),
     ]
 
@@ -162,8 +163,15 @@ def items(limits: Limits) -> list[Expectation]:
         rows(1, "there are items"),
         *identifier(Columns.ITEM),
         unique(Columns.ITEM),
-        *source_instant(Columns.CREATED_AT, limits, earliest=None),
-        *timeline_instant(Columns.AVAILABLE_AT, limits, earliest=None),
+        instant(Columns.CREATED_AT),
+        instant(Columns.AVAILABLE_AT),
+        # Of an announced item it lies behind everything, as long as nobody engaged with it.
+        gxe.ExpectColumnValuesToBeBetween(
+            column=Columns.AVAILABLE_AT,
+            max_value=limits.timeline_end.to_pydatetime(),
+            row_condition=Column(Columns.FIRST_ENGAGED_AT).is_not_null(),
+            description="available_at of an engaged item is not behind the end of the timeline",
+        ),
         *timeline_instant(Columns.FIRST_ENGAGED_AT, limits),
         *count(Columns.TRAIN_COUNT),
         *label(Columns.SLICE, ItemSlice),

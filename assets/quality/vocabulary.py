@@ -8,13 +8,13 @@ from great_expectations import expectations as gxe
 from great_expectations.expectations.expectation import Expectation
 from great_expectations.expectations.metadata_types import FailureSeverity
 
+from assets import instants
 from assets.config import SplitConfig
 from assets.quality import frames
 from assets.quality.timeline_rules import BY_USER, DAY, MIDNIGHTS
 from assets.schema import Columns, ItemSlice, Split
 
-EARLIEST = pd.Timestamp("1971-01-01")
-"""Engagements before it are parsing mistakes: zeros, and seconds read as milliseconds (which land in January 1970)."""
+EARLIEST = pd.Timestamp(instants.EARLIEST, unit="us")
 
 TEXT = "CategoricalDtypeType"
 """What Great Expectations sees of a column of texts: see :func:`assets.quality.validation.looked_at`."""
@@ -27,7 +27,7 @@ class Limits:
     """What expectations are measured against: the time of the run (naive UTC) and the configured split.
 
     Attributes:
-        now: no source may name a later time.
+        now: no source may have an engagement later than that.
         timeline_end: no engagement of the timeline that is split may be later.
         windows: of test time; None where the data decide how many, and may leave some empty.
         history_length: entries kept per history.
@@ -64,24 +64,27 @@ def unique(column: str) -> Expectation:
     return gxe.ExpectColumnValuesToBeUnique(column=column, description=f"one row per {column}")
 
 
-def source_instant(column: str, limits: Limits, earliest: pd.Timestamp | None = EARLIEST) -> list[Expectation]:
-    """A time of the source: not in the future and, where ``earliest`` is given, not before it."""
-    words = f"between {earliest:%Y-%m-%d} and now" if earliest is not None else "not in the future"
-    return _instant(column, earliest, limits.now, words)
+def instant(column: str) -> Expectation:
+    """Any time: items are older than their engagements, and announced ones lie in the future."""
+    return gxe.ExpectColumnValuesToBeOfType(column=column, type_="datetime64", description=f"{column} is a timestamp")
 
 
-def timeline_instant(column: str, limits: Limits, earliest: pd.Timestamp | None = EARLIEST) -> list[Expectation]:
-    """A time of the timeline that is split: not behind its end and, where ``earliest`` is given, not before it."""
-    words = "not behind the end of the timeline"
-    return _instant(column, earliest, limits.timeline_end, words if earliest is None else f"{words}, nor before 1971")
+def source_instant(column: str, limits: Limits) -> list[Expectation]:
+    """A time of an engagement as the source has it: not in the future, nor before :data:`EARLIEST`."""
+    return _engaged_at(column, limits.now, f"between {EARLIEST:%Y-%m-%d} and now")
 
 
-def _instant(column: str, earliest: pd.Timestamp | None, latest: pd.Timestamp, words: str) -> list[Expectation]:
+def timeline_instant(column: str, limits: Limits) -> list[Expectation]:
+    """A time of an engagement on the timeline that is split: not behind its end, nor before :data:`EARLIEST`."""
+    return _engaged_at(column, limits.timeline_end, "not behind the end of the timeline, nor before 1971")
+
+
+def _engaged_at(column: str, latest: pd.Timestamp, words: str) -> list[Expectation]:
     return [
-        gxe.ExpectColumnValuesToBeOfType(column=column, type_="datetime64", description=f"{column} is a timestamp"),
+        instant(column),
         gxe.ExpectColumnValuesToBeBetween(
             column=column,
-            min_value=None if earliest is None else earliest.to_pydatetime(),
+            min_value=EARLIEST.to_pydatetime(),
             max_value=latest.to_pydatetime(),
             description=f"{column} is {words}",
         ),

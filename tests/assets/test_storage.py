@@ -3,16 +3,22 @@
 import os
 import subprocess
 import sys
+import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
 import pytest
 
+from assets import storage as storage_module
 from assets.storage import (
+    FOREIGN_SECONDS,
     Storage,
     atomic_path,
+    encodable,
     file_digest,
+    partial_of,
     read_parquet,
     write_bytes,
     write_json,
@@ -76,6 +82,93 @@ def test_leftovers_of_dead_writers_are_removed_and_those_of_the_living_kept(tmp_
         leftover.write_text("half")
     write_parquet(tmp_path / "items.parquet", pd.DataFrame({"a": [1]}))
     assert names(tmp_path) == sorted(["items.parquet", alive.name, *(file.name for file in others)])
+
+
+@pytest.mark.parametrize("name", ["a**b.txt", "a[1].txt", "?.txt", "[.txt", "a.b[c].txt", os.fsdecode(b"\xff.txt")])
+def test_a_name_that_means_something_in_a_pattern_is_a_name(tmp_path: Path, name: str) -> None:
+    path, other = tmp_path / name, tmp_path / f"a1.partial-{dead_pid()}-0.txt"
+    dead = path.with_name(f"{path.stem}.partial-{dead_pid()}-0{path.suffix}")
+    dead.touch()
+    other.touch()
+    assert write_text(path, "new").read_text() == "new"
+    assert names(tmp_path) == sorted([name, other.name])
+
+
+@pytest.mark.parametrize("pid", ["99999999999999999999", "\u00b2", ""])
+def test_a_leftover_of_what_is_no_process_is_removed(tmp_path: Path, pid: str) -> None:
+    (tmp_path / f"a.partial-{pid}-0123abcd.txt").touch()
+    write_text(tmp_path / "a.txt", "new")
+    assert names(tmp_path) == ["a.txt"]
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from assets.storage import atomic_path
+with atomic_path(Path(sys.argv[1])) as temporary:
+    temporary.touch()
+    os._exit(9)
+"""
+
+
+def test_what_a_killed_process_leaves_is_removed_by_the_next_writer(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    assert subprocess.run([sys.executable, "-c", KILLED, path], check=False, cwd=Path.cwd()).returncode == 9
+    assert [name.startswith("a.partial-") for name in names(tmp_path)] == [True]
+    write_text(path, "new")
+    assert names(tmp_path) == ["a.txt"]
+
+
+def elsewhere(monkeypatch: pytest.MonkeyPatch, root: Path, pid: int) -> None:
+    """Another machine: its own boot, its own process ids."""
+    (root / "boot_id").write_text("another\n")
+    monkeypatch.setattr(storage_module, "_BOOT", root / "boot_id", raising=False)
+    monkeypatch.setattr(os, "getpid", lambda: pid)
+
+
+def test_a_writer_on_another_machine_keeps_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its process cannot be asked whether it lives: the same number is nobody here."""
+    path = tmp_path / "shared" / "page.html"
+    with ExitStack() as slow:
+        with monkeypatch.context() as there:
+            elsewhere(there, tmp_path, dead_pid())
+            temporary = slow.enter_context(atomic_path(path))
+        temporary.write_text("slow")
+        write_text(path, "quick")
+        assert path.read_text() == "quick"
+        assert temporary.exists()
+    assert path.read_text() == "slow"
+    assert names(path.parent) == ["page.html"]
+
+
+def test_what_another_machine_left_goes_when_it_is_a_day_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "shared" / "page.html"
+    path.parent.mkdir()
+    with monkeypatch.context() as there:
+        elsewhere(there, tmp_path, os.getpid())  # a number that lives here
+        young, old = partial_of(path), partial_of(path)
+    for leftover, age in ((young, FOREIGN_SECONDS - 600), (old, FOREIGN_SECONDS + 600)):
+        leftover.touch()
+        os.utime(leftover, (time.time() - age,) * 2)
+    write_text(path, "new")
+    assert names(path.parent) == sorted(["page.html", young.name])
+
+
+def test_where_nothing_tells_of_processes_the_hosts_name_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("_BOOT", "_PROCESSES"):
+        monkeypatch.setattr(storage_module, name, tmp_path / "nothing")
+    path = tmp_path / "page.html"
+    mine = partial_of(path)
+    mine.touch()
+    write_text(path, "new")
+    assert names(tmp_path) == sorted(["page.html", mine.name])
+    monkeypatch.setattr("socket.gethostname", lambda: "another")
+    assert partial_of(path).name.split("-")[2] != mine.name.split("-")[2]
+
+
+def test_a_name_that_is_no_text_can_be_told() -> None:
+    assert encodable(os.fsdecode(b"bad\xff.csv")) == "bad\ufffd.csv"
+    assert encodable("\ud800 \U0001f600 é") == "\ufffd \U0001f600 é"
 
 
 def test_two_writers_of_one_path_do_not_disturb_each_other(tmp_path: Path) -> None:

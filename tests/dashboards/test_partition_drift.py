@@ -129,3 +129,7 @@ def test_features_of_a_new_item_count_from_its_first_row() -> None:
     assert features["category"].tolist() == ["a", "(none)", "(none)", "(none)"]
     assert features["item_slice"].tolist() == ["tail", "cold", "cold", "cold"]
     assert features["user_known"].tolist() == ["yes", "yes", "no", "no"]
+    announced = items.assign(available_at=pd.Timestamp("2999-01-01"))  # and engaged with all the same
+    assert partition_features(rows, announced)["item_age_days"].tolist() == [0, 0, 0, 1]
+    later = rows.assign(item_id="y")
+    assert partition_features(later, announced)["item_age_days"].tolist() == [0, 0.5, 0, 1]

@@ -12,11 +12,18 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
 from assets.config import ConfigError, Settings, load_settings
+from assets.evaluation.files import ranks_path
+from assets.evaluation.protocol import LISTED
+from assets.ingestion.landing.batches import Arrival, write_batch
+from assets.ingestion.landing.contract import Landed
+from assets.ingestion.landing.places import Kind
+from assets.ingestion.tables import QUARANTINE_SCHEMA, items_table
 from assets.serving.retrieval.retriever import Retriever
 from assets.storage import Storage
 from orchestration.cli import app
@@ -89,6 +96,51 @@ def test_the_whole_graph(dataset: str, tmp_path: Path) -> None:
     with Retriever.open(storage, settings) as retriever:
         (answer,) = retriever.recommend([user], k=3)
     assert len(answer.results) == 3
+
+
+def test_announced_items_wait_for_their_time(tmp_path: Path) -> None:
+    """Catalogs list what will appear. Nothing fails, nothing ranks or finds it, and what is engaged with exists."""
+    folder = put(tmp_path / "local", "files")
+    described = [row.split(",") for row in (folder / "items.csv").read_text(encoding="utf-8").splitlines()[1:]]
+    middle = "2001-01-20"  # of the test period
+    created = {"i1": "2200-01-01", "announced": "2200-01-01", "soon": middle}  # users engage with i1 all the same
+    rows = [*described, ["announced", "Drama"], ["soon", "Drama"]]
+    lines = ["item_id,created_at,genre", *(f"{item},{created.get(item, '')},{genre}" for item, genre in rows)]
+    (folder / "items.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    settings = tiny("files", tmp_path)
+    console, storage = Console(file=io.StringIO(), width=200), settings.storage
+    outcome = run_graph(settings, None, console)
+    assert outcome.success, (outcome.failed_steps, outcome.failed_checks)
+
+    items = storage.read_table("items").set_index("item_id")
+    assert items.loc["announced", "available_at"] == pd.Timestamp("2200-01-01")
+    assert items.loc["i1", "available_at"] == items.loc["i1", "first_engaged_at"]
+    assert items.loc["announced", ["train_count", "slice"]].tolist() == [0, "cold"]
+    cases = storage.read_table("test_cases").set_index("source_row")
+    for model in settings.models:
+        ranks = pd.read_parquet(ranks_path(storage, model))
+        refreshed = cases["refresh_at"].reindex(ranks["source_row"]).to_numpy()
+        there = np.sort(items["available_at"].dropna().to_numpy())
+        np.testing.assert_array_equal(ranks["catalog"], np.searchsorted(there, refreshed, side="right"))
+        listed = ranks[[name for name in ranks if name.startswith(LISTED)]].to_numpy()
+        assert listed.max() >= 0
+        assert items.index.get_loc("announced") not in listed
+        assert items.index.get_loc("soon") not in listed[refreshed < np.datetime64(middle)]
+    with Retriever.open(storage, settings) as retriever:
+        answers = retriever.recommend(["u1", "nobody"], k=1000)
+        everything = {result.item_id for answer in answers for result in answer.results}
+        fresh = retriever.recommend(["nobody"], k=1000, new_only=True)[0]
+        assert ("soon" in everything, "announced" in everything, "i1" in everything) == (True, False, True)
+        assert "announced" not in {result.item_id for result in fresh.results}
+        assert retriever.size == (items["available_at"] < pd.Timestamp("2100-01-01")).sum()
+
+    table = items_table(pa.array(["landed"]), created_at=pa.array([pd.Timestamp("2200-01-01")], pa.timestamp("us")))
+    landed = Landed(Kind.ITEMS, table, QUARANTINE_SCHEMA.empty_table(), "0" * 64)
+    write_batch(storage, "2024-03-07", landed, Arrival("landed.csv", 1, 1, "0" * 64))
+    outcome = run_graph(settings, "group:ingestion", console)
+    assert outcome.success, (outcome.failed_steps, outcome.failed_checks)
+    raw = storage.read_raw("items").set_index("item_id")
+    assert raw.loc["landed", "created_at"] == pd.Timestamp("2200-01-01")
 
 
 def features(storage: Storage) -> set[str]:

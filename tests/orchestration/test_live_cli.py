@@ -1,5 +1,6 @@
 """The freshness path's commands, on a tiny dataset that is served."""
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -116,6 +117,11 @@ def test_bad_rows_stop_a_landing_unless_they_are_to_be_left_out(live: Live, thaw
 def test_landing_a_file_without_rows_says_so(live: Live, thaw: Command, tmp_path: Path) -> None:
     done = thaw(live.settings, "land", written(tmp_path, "empty.csv", HEADER))
     assert (done.exit_code, done.output.strip()) == (0, "empty.csv: no rows, nothing to land")
+
+
+def test_landing_a_file_whose_name_is_no_text(live: Live, thaw: Command, tmp_path: Path) -> None:
+    done = thaw(live.settings, "land", written(tmp_path, os.fsdecode(b"\xff.csv"), HEADER))
+    assert (done.exit_code, done.output.strip()) == (0, "\ufffd.csv: no rows, nothing to land")
 
 
 def test_landing_items(live: Live, thaw: Command, tmp_path: Path) -> None:

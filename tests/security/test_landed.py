@@ -2,7 +2,10 @@
 
 import os
 import pickle
+import signal
+import time
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pyarrow as pa
@@ -13,10 +16,13 @@ from assets.config import LimitsConfig
 from assets.ingestion.landing.batches import batch_paths
 from assets.ingestion.landing.claims import claim, claimed
 from assets.ingestion.landing.intake import Intake, ingest_claimed
+from assets.ingestion.landing.marks import DEATHS
 from assets.ingestion.landing.places import landed_folder, quarantine_folder
 from assets.ingestion.limits import within
 from assets.storage import Storage
 from tests.assets.ingestion.landing.drops import CONFIG, NOW, day, drop, storage_in, written
+
+BOMB = 128 << 20
 
 
 def taken(storage: Storage) -> tuple[dict[str, str], Intake]:
@@ -81,6 +87,44 @@ def test_a_dictionary_bomb_ends_neither_the_sensor_nor_the_run(tmp_path: Path, c
     assert path.name in (quarantined if column == "timestamp" else intake.refused)
     assert "limits.table_bytes allows" in reasons(storage)
     assert intake.batches == []
+
+
+def test_a_page_that_fills_the_memory_of_the_look_is_taken_away(tmp_path: Path) -> None:
+    """A footer does not tell what one page of a column unpacks to; here a process of more than so much is killed."""
+    storage = storage_in(tmp_path)
+    path = drop(storage, "a.parquet", b"")
+    table = pa.table({"user_id": ["u"], "item_id": ["i"], "timestamp": pa.array(["2" * BOMB])})
+    pq.write_table(table, path, compression="zstd", use_dictionary=False, write_statistics=False)
+    written(path, 90)
+    del table
+    pa.default_memory_pool().release_unused()  # else a look would find room in what this process keeps
+    drop(storage, "good.csv", day(1))
+    for _ in range(DEATHS):
+        assert _ends_at(storage, BOMB // 2) == -signal.SIGKILL
+    quarantined, intake = taken(storage)
+    assert "3 processes ended while they read this file" in quarantined["a.parquet"]
+    assert [batch.source for batch in intake.batches] == ["good.csv"]
+
+
+def _ends_at(storage: Storage, more: int) -> int:
+    """How a look ends in a process that may hold ``more`` bytes more than at its start, as in a container."""
+    process = os.fork()
+    if process == 0:
+        most = _resident() + more
+        Thread(target=_kill_above, args=(most,), daemon=True).start()
+        claim(storage, CONFIG, NOW, 60.0)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+
+
+def _kill_above(most: int) -> None:
+    while _resident() < most:
+        time.sleep(0.001)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _resident() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
 
 
 def test_the_limits_of_the_settings_count(tmp_path: Path) -> None:

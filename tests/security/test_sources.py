@@ -108,6 +108,22 @@ def test_a_zip_bomb_that_understates_itself_stops_at_what_it_says(tmp_path: Path
     assert [path.name for path in tmp_path.iterdir()] == ["a.zip"]
 
 
+@pytest.mark.parametrize("padding", [0, 1 << 20])
+def test_a_zip_bomb_that_overstates_its_packed_size_is_refused(tmp_path: Path, padding: int) -> None:
+    """Packed to 200 MiB, says the directory; bytes behind it make the archive larger, not the member."""
+    content = _zip(tmp_path / "a.zip", {"u.data": bytes(ZEROS)}).read_bytes()
+    at, end = content.rfind(b"PK\x01\x02"), bytearray(content[-22:])
+    entry = bytearray(content[at:-22])
+    struct.pack_into("<I", entry, 20, 200 << 20)
+    struct.pack_into("<I", end, 16, at + padding)
+    (tmp_path / "a.zip").write_bytes(content[:at] + bytes(padding) + entry + end)
+    with pytest.raises(
+        IngestionError, match=r"a\.zip: u\.data (is larger|unpacks to more) than .*limits\.unpacked_ratio"
+    ):
+        extract_member(tmp_path / "a.zip", "u.data", tmp_path / "u.data", 8 << 30)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.zip"]
+
+
 def test_an_archive_of_very_many_members_is_refused_before_it_is_listed(tmp_path: Path) -> None:
     archive = _zip(tmp_path / "a.zip", {f"{number}": b"" for number in range(6)} | {"u.data": b"x"})
     with within(SMALL), pytest.raises(IngestionError, match=r"a\.zip: has 7 members.*limits\.archive_members allows 5"):

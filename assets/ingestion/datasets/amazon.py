@@ -7,9 +7,11 @@ JSON object a line; ``meta_<Category>.json.gz``, one Python dictionary with sing
 ``meta_<Category>.json.gz``, JSON; ``<Category>.csv``, ``item,user,rating,epoch seconds``.
 
 The category in the dataset's name is that of the file in lower case with dashes: ``amazon-all-beauty`` is
-``All_Beauty``, ``amazon-toys-and-games`` is ``Toys_and_Games``; ``amazon-games`` is ``Video_Games``. The first of the
-files above that lies in ``THAW_DATA_DIR/amazon-<category>/`` is read, reviews before ratings; metadata where they are
-there. Otherwise the 2014 5-core and its metadata are downloaded. Neither release publishes checksums.
+``All_Beauty``, ``amazon-toys-and-games`` is ``Toys_and_Games``; ``amazon-games`` is ``Video_Games`` and
+``amazon-amazon-fashion`` is ``AMAZON_FASHION``. The first of the files above that lies in
+``THAW_DATA_DIR/amazon-<category>/`` is read, reviews before ratings; metadata where they are there. Upper and lower
+case of the files' names make no difference. Without that folder the 2014 5-core and its metadata are downloaded.
+Neither release publishes checksums.
 
 Features of items, from metadata alone: brand, category (the path from the second level on) and the bucket of the price.
 ``created_at`` is null. Nothing is known of users.
@@ -41,8 +43,9 @@ SHORT: Final = {
     "movies": "Movies_and_TV",
     "cds": "CDs_and_Vinyl",
     "sports": "Sports_and_Outdoors",
+    "amazon-fashion": "AMAZON_FASHION",
 }
-"""Categories by the names that papers use."""
+"""Categories by the names that papers use, and those whose files are not named by the rule."""
 SMALL_WORDS: Final = ("and", "for")
 ACRONYMS: Final = {"tv": "TV", "cds": "CDs"}
 ADDRESS: Final = "http://snap.stanford.edu/data/amazon/productGraph/categoryFiles"
@@ -112,7 +115,11 @@ class AmazonOrigin:
         return Published(tuple(Remote(f"{ADDRESS}/{name}", None, (SourceFile(name),)) for name in names))
 
     def locate(self, name: str, data_dir: Path | None, cache: Path) -> Located:
-        """See :class:`assets.ingestion.origins.Origin`."""
+        """See :class:`assets.ingestion.origins.Origin`.
+
+        Raises:
+            IngestionError: also when two files differ in upper and lower case only.
+        """
         folder = None if data_dir is None else data_dir / name
         if folder is None or not folder.is_dir():
             return self.published.locate(name, data_dir, cache)
@@ -121,8 +128,20 @@ class AmazonOrigin:
 
 
 def first(folder: Path, names: tuple[str, ...]) -> Path | None:
-    """The first of the files that is there."""
-    return next((folder / name for name in names if (folder / name).is_file()), None)
+    """The first of the files that is there, in upper or lower case: a category's files are not all written alike.
+
+    Raises:
+        IngestionError: when two files have that name but for upper and lower case.
+    """
+    held: dict[str, list[Path]] = {}
+    for path in sorted(folder.glob("*")):
+        if path.is_file():
+            held.setdefault(path.name.lower(), []).append(path)
+    found = next((held[name.lower()] for name in names if name.lower() in held), [])
+    if len(found) > 1:
+        same = " and ".join(path.name for path in found)
+        raise IngestionError(f"{folder}: {same} differ in upper and lower case only; leave the one to read there")
+    return found[0] if found else None
 
 
 def read(category: str, folder: Path, now: datetime) -> RawTables:
@@ -132,21 +151,22 @@ def read(category: str, folder: Path, now: datetime) -> RawTables:
         category: as files have it.
 
     Raises:
-        IngestionError: when ``folder`` holds no reviews and no ratings of the category.
+        IngestionError: when ``folder`` holds no reviews and no ratings of the category, or two files whose names differ
+            in upper and lower case only.
     """
     origin = AmazonOrigin(category)
     path = first(folder, origin.interactions)
     if path is None:
         wanted = ", ".join(origin.interactions[::2])
         raise IngestionError(f"{folder} holds no reviews or ratings of {category}; put one of {wanted} there")
-    rows = _ratings(path) if path.suffix == ".csv" else _reviews(path)
+    rows = _ratings(path) if path.suffix.lower() == ".csv" else _reviews(path)
     return gather(
         rating_table(rows, now), _items(first(folder, origin.meta)), absent(users_table(pa.array([], pa.string())))
     )
 
 
 def _ratings(path: Path) -> SourceRows:
-    who = ("user", "item") if path.name.startswith("ratings_") else ("item", "user")
+    who = ("user", "item") if path.name.lower().startswith("ratings_") else ("item", "user")
     return read_delimited(path, (*who, "rating", "timestamp"), ",")
 
 

@@ -32,6 +32,8 @@ from assets.ingestion.validate import Screen, Screened, gather, to_numbers
 from assets.schema import Columns
 
 RATINGS, BOOKS, USERS = "BX-Book-Ratings.csv", "BX-Books.csv", "BX-Users.csv"
+ONE_LINE: Final = ("User-ID", "ISBN", "Book-Rating", "Age")
+"""Columns without line breaks."""
 AGES: Final = (5, 100)
 """What is believed of an age, inclusive."""
 YEARS: Final = (1800, 2004)
@@ -58,7 +60,7 @@ def read(folder: Path, options: BookCrossingOptions, now: datetime) -> RawTables
 
 
 def _rows(path: Path, names: dict[str, str]) -> SourceRows:
-    rows = read_csv(path, ";", "latin-1", "\\")
+    rows = read_csv(path, ";", "latin-1", "\\", one_line=ONE_LINE)
     require_columns(rows, tuple(names), OFFICIAL)
     table = rows.table.select(list(names)).rename_columns(list(names.values()))
     return SourceRows(rows.file, table, rows.numbers, rows.separator, rows.set_aside)

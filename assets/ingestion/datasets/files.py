@@ -12,7 +12,8 @@
     One row per user: ``user_id``; every other column is a categorical feature, as above.
 
 CSV: a header line, one delimiter, double quotes around fields that hold it. Ids are kept as text exactly as written
-(in Parquet they may be integers). A row number in an error or in the quarantine counts the header as row 1 in CSV; in
+(in Parquet they may be integers). Texts may hold line breaks, within quotes; lines that a stray quote swallowed are set
+aside. A row number in an error or in the quarantine counts the header as row 1 in CSV; in
 Parquet the first row is 1.
 
 Timestamps, by option ``timestamp_format``: ``iso8601`` (without an offset they are UTC), ``epoch_seconds``,
@@ -36,8 +37,8 @@ from assets.ingestion.adapter import Adapter
 from assets.ingestion.errors import IngestionError
 from assets.ingestion.origins import OwnFiles
 from assets.ingestion.own_files import named, read_blocks, read_whole
-from assets.ingestion.own_tables import HOW, FilesOptions
-from assets.ingestion.rows import SourceRows, require_columns
+from assets.ingestion.own_tables import FilesOptions
+from assets.ingestion.rows import SourceRows
 from assets.ingestion.tables import RawTables
 from assets.ingestion.threads import in_threads
 from assets.ingestion.timestamps import TimestampFormat
@@ -78,17 +79,18 @@ def read_sources(sources: Sequence[Source], now: datetime) -> RawTables:
     interactions, items, users = sources
     return gather_parts(
         _interactions(interactions, now),
-        _of_one_length(_parts(items, own_tables.items)),
-        _parts(users, own_tables.users),
+        _of_one_length(_parts("items", items, own_tables.items)),
+        _parts("users", users, own_tables.users),
     )
 
 
 def _interactions(source: Source, now: datetime) -> list[Screened]:
     """Screened blocks; how timestamps are written is found out from all of them."""
     options = source.options
-    blocks = read_blocks(source.paths, options.delimiter, options.encoding, options.list_separator)
+    how = (options.delimiter, options.encoding, options.list_separator)
+    blocks = read_blocks(source.paths, *how, own_tables.one_line("interactions", options))
     for rows in blocks:
-        require_columns(rows, own_tables.needed(options), HOW)
+        own_tables.refuse_misfits(rows, "interactions", options)
     options = _with_form(blocks, options.timestamp_column, options)
     # Each block is let go of when it was screened: its text is as large as the table made of it.
     return in_threads(lambda rows: own_tables.interactions(rows, options, now), _emptied(blocks))
@@ -109,17 +111,19 @@ def _emptied(blocks: list[SourceRows]) -> Iterator[SourceRows]:
         yield blocks.pop()
 
 
-def _parts(source: Source, screen: Callable[[SourceRows | None, FilesOptions], Screened]) -> list[Screened]:
+def _parts(table: str, source: Source, screen: Callable[[SourceRows | None, FilesOptions], Screened]) -> list[Screened]:
     """Screened files of items or users, whose columns have to be the same."""
     options = source.options
     how = (options.delimiter, options.encoding, options.list_separator)
-    parts = [read_whole(path, *how) for path in source.paths]
+    parts = [read_whole(path, *how, own_tables.one_line(table, options)) for path in source.paths]
     for rows in parts[1:]:
         if rows.table.column_names != parts[0].table.column_names:
             raise IngestionError(
                 f"{rows.file}: its columns are {', '.join(rows.table.column_names)}, those of {parts[0].file} "
                 f"{', '.join(parts[0].table.column_names)}; parts of one table have the same columns"
             )
+    for rows in parts:
+        own_tables.refuse_misfits(rows, table, options)
     if parts and options.created_at_column in parts[0].table.column_names:
         options = _with_form(parts, options.created_at_column, options)
     return [screen(rows, options) for rows in parts] or [screen(None, options)]

@@ -85,7 +85,7 @@ def read_with_header(folder: Path, options: AdapterOptions, now: datetime) -> Ra
 
 
 def _csv(path: Path, names: dict[str, str], *more: str) -> SourceRows:
-    rows = read_csv(path)
+    rows = read_csv(path, one_line=(*names, *more))  # titles neither have line breaks
     require_columns(rows, (*names, *more), OFFICIAL)
     table = rows.table.select([*names, *more]).rename_columns([*names.values(), *more])
     return SourceRows(rows.file, table, rows.numbers, rows.separator, rows.set_aside)

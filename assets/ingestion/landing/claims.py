@@ -1,12 +1,13 @@
 """Taking files out of the drop zone, and where they go afterwards. Every step is one rename, so a kill loses nothing.
 
 A file that is still written (see :func:`assets.ingestion.landing.peek.seems_whole`) is left where it is for some
-seconds; one that cannot be read goes to the quarantine at once, so that it never stands before others.
+seconds; one that cannot be read goes to the quarantine at once, so that it never stands before others. Nor does one at
+which the process ends: see :mod:`.marks`.
 """
 
 import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -14,9 +15,11 @@ from typing import Final
 from assets.config import FreshnessConfig
 from assets.ingestion.errors import IngestionError
 from assets.ingestion.landing.errors import LandingError
+from assets.ingestion.landing.marks import marked
 from assets.ingestion.landing.partitions import Span, is_partition, partition_key
 from assets.ingestion.landing.peek import first_partition, seems_whole
 from assets.ingestion.landing.places import (
+    LOOK,
     SUFFIXES,
     ClaimedFile,
     Kind,
@@ -24,13 +27,15 @@ from assets.ingestion.landing.places import (
     claimed_folder,
     done_folder,
     drop_zone,
+    look_mark,
     parse_stamped,
     quarantine_folder,
+    reading_folder,
     stamped_name,
 )
 from assets.ingestion.limits import limits, refuse_large
 from assets.instants import SECOND
-from assets.storage import Storage, locked, write_text
+from assets.storage import Storage, encodable, locked, write_text
 
 SETTLE_SECONDS: Final = 5.0
 """A file that ends in the middle and was written to this recently is not finished; an older one never will be."""
@@ -44,7 +49,8 @@ class Claims:
         files: claimed now, in the order in which they were written.
         quarantined: name -> reason.
         unfinished: names of files that are still written.
-        failed: name -> why the file system refused; they stay where they are.
+        failed: name -> why it could be neither claimed nor refused (the file system, the memory); they stay where
+            they are.
         left: files that the time was not enough for.
     """
 
@@ -60,6 +66,7 @@ class _Dropped:
     path: Path
     kind: str
     written_at: int  # microseconds
+    mark: Path
 
 
 def claim(
@@ -80,6 +87,7 @@ def claim(
         drop_zone(storage, kind).mkdir(parents=True, exist_ok=True)
     with locked(claim_lock(storage)):
         dropped = sorted(_dropped(storage), key=lambda file: (file.written_at, file.path.name))
+        _drop_old_marks(storage, {file.mark for file in dropped})
         first = _reserve(storage, now, len(dropped)) if dropped else now
         for at, file in enumerate(dropped):
             if clock() >= end:
@@ -115,7 +123,7 @@ def drop_empty_claims(storage: Storage, partitions: Collection[str]) -> None:
 def quarantine(storage: Storage, path: Path, stamped: str, reason: str) -> Path:
     """Write the reason, then move the file: a kill between leaves a reason too many, never a file without one."""
     target = quarantine_folder(storage) / stamped
-    write_text(target.with_name(f"{stamped}.reason.txt"), reason.rstrip() + "\n")
+    write_text(target.with_name(f"{stamped}.reason.txt"), encodable(reason).rstrip() + "\n")
     return _move(path, target)
 
 
@@ -139,9 +147,19 @@ def _reserve(storage: Storage, now: int, count: int) -> int:
 
 
 def _take(storage: Storage, span: Span, file: _Dropped, now: int, seen_at: int, claims: Claims) -> None:
-    """Claim, refuse or leave one file."""
-    name = file.path.name
-    stamped = stamped_name(file.kind, name, seen_at)
+    """Claim, refuse or leave one file; whatever fails is told of this file, and those behind it get their turn."""
+    try:
+        _claim_or_refuse(storage, span, file, now, seen_at, claims)
+    except FileNotFoundError:  # whoever dropped it took it away again
+        pass
+    except Exception as error:  # refusing it failed as well, or the memory is too small for it
+        message = str(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+        claims.failed[encodable(file.path.name)] = encodable(message)
+
+
+def _claim_or_refuse(storage: Storage, span: Span, file: _Dropped, now: int, seen_at: int, claims: Claims) -> None:
+    name = encodable(file.path.name)
+    stamped = stamped_name(file.kind, file.path.name, seen_at)
     try:
         refuse_unfit(file.path)
         if abs(now - file.written_at) < SETTLE_SECONDS * SECOND and not seems_whole(file.path):
@@ -149,14 +167,12 @@ def _take(storage: Storage, span: Span, file: _Dropped, now: int, seen_at: int, 
             return
         partition = _partition(file, span, now)
         target = _move(file.path, claimed_folder(storage) / partition / stamped)
-        claims.files.append(ClaimedFile(target, file.kind, partition, name, seen_at, file.written_at))
-    except FileNotFoundError:  # whoever dropped it took it away again
-        pass
     except LandingError as error:
-        quarantine(storage, file.path, stamped, str(error))
-        claims.quarantined[name] = str(error)
-    except OSError as error:
-        claims.failed[name] = str(error)
+        reason = encodable(str(error))
+        quarantine(storage, file.path, stamped, reason)
+        claims.quarantined[name] = reason
+    else:
+        claims.files.append(ClaimedFile(target, file.kind, partition, name, seen_at, file.written_at))
 
 
 def refuse_unfit(path: Path) -> None:
@@ -182,8 +198,11 @@ def _partition(file: _Dropped, span: Span, now: int) -> str:
 
 
 def _looked_up(file: _Dropped, span: Span, now: int) -> str | None:
+    # A few thousand bytes of text end no process; what a page of a Parquet file unpacks to no footer tells.
+    mark = marked(file.mark, file.path.name) if file.path.suffix.lower() == ".parquet" else nullcontext()
     try:
-        return first_partition(file.path, span, now)
+        with mark:
+            return first_partition(file.path, span, now)
     except (LandingError, MemoryError, OSError):
         raise
     except Exception as error:  # whatever a strange file makes a library raise, the files behind it must be claimed
@@ -195,9 +214,17 @@ def _dropped(storage: Storage) -> Iterator[_Dropped]:
         for path in drop_zone(storage, kind).iterdir():
             try:
                 if _is_offered(path.name) and path.is_file():
-                    yield _Dropped(path, kind, path.stat().st_mtime_ns // 1000)
+                    state = path.stat()
+                    yield _Dropped(path, kind, state.st_mtime_ns // 1000, look_mark(storage, path, state))
             except OSError:  # gone again
                 continue
+
+
+def _drop_old_marks(storage: Storage, known: Collection[Path]) -> None:
+    """Remove the marks of files that were looked at and that somebody took away or wrote anew since."""
+    for mark in reading_folder(storage).glob(f"{LOOK}*"):
+        if mark not in known:
+            mark.unlink(missing_ok=True)
 
 
 def _is_offered(name: str) -> bool:

@@ -27,7 +27,7 @@ from assets.ingestion.landing.batches import Landed
 from assets.ingestion.landing.digests import landed_source_rows, row_digests
 from assets.ingestion.landing.errors import LandingError, UnfinishedError
 from assets.ingestion.landing.places import SUFFIXES, Kind
-from assets.ingestion.own_tables import HOW, FilesOptions, interactions, items
+from assets.ingestion.own_tables import HOW, FilesOptions, interactions, items, one_line
 from assets.ingestion.parquet_rows import read_parquet_rows
 from assets.ingestion.rows import SourceRows, read_csv
 from assets.ingestion.tables import drop_duplicates
@@ -51,7 +51,7 @@ def read_engagements(path: Path, now: int, max_quarantine_share: float) -> Lande
             type, or too many bad rows.
         UnfinishedError: when it is written to meanwhile.
     """
-    screened, digest = _read(path, lambda rows: interactions(rows, OPTIONS, _instant(now)))
+    screened, digest = _read(path, "interactions", lambda rows: interactions(rows, OPTIONS, _instant(now)))
     _refuse_too_bad(screened, max_quarantine_share)
     at = INTERACTION_COLUMNS.index(Columns.SOURCE_ROW)
     source_rows = pa.array(landed_source_rows(row_digests(screened.table)))
@@ -70,7 +70,7 @@ def read_items(path: Path, seen_at: int, max_quarantine_share: float, text: Text
     Raises:
         LandingError, UnfinishedError: see :func:`read_engagements`; also for a feature name that Thaw uses itself.
     """
-    screened, digest = _read(path, lambda rows: items(rows, OPTIONS))
+    screened, digest = _read(path, "items", lambda rows: items(rows, OPTIONS))
     _refuse_too_bad(screened, max_quarantine_share)
     stamped = sha256(f"{seen_at}:{digest}".encode()).hexdigest()
     return Landed(Kind.ITEMS, _with_text(_last_of_each(screened.table), text), screened.quarantine, stamped)
@@ -86,12 +86,12 @@ def file_batch_digest(path: Path, kind: str, seen_at: int) -> str:
     return digest if kind == Kind.ENGAGEMENTS else sha256(f"{seen_at}:{digest}".encode()).hexdigest()
 
 
-def _read(path: Path, screen: Callable[[SourceRows], Screened]) -> tuple[Screened, str]:
+def _read(path: Path, table: str, screen: Callable[[SourceRows], Screened]) -> tuple[Screened, str]:
     """Rows and the digest of the very bytes that they were read from."""
     try:
         before = _state(path)
         digest = file_digest(path)
-        screened = _screened(path, screen)
+        screened = _screened(path, table, screen)
         if _state(path) != before:
             raise UnfinishedError(f"{path.name}: was written to while it was read")
     except OSError as error:
@@ -104,9 +104,9 @@ def _state(path: Path) -> tuple[int, int, int]:
     return state.st_ino, state.st_size, state.st_mtime_ns
 
 
-def _screened(path: Path, screen: Callable[[SourceRows], Screened]) -> Screened:
+def _screened(path: Path, table: str, screen: Callable[[SourceRows], Screened]) -> Screened:
     try:
-        return screen(_source_rows(path))
+        return screen(_source_rows(path, table))
     except LandingError:
         raise
     except IngestionError as error:
@@ -122,12 +122,12 @@ def _without_options(message: str) -> str:
     return before.replace(HOW, "Rename it") + hint
 
 
-def _source_rows(path: Path) -> SourceRows:
+def _source_rows(path: Path, table: str) -> SourceRows:
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise LandingError(f"{path.name}: land files called {' or '.join('*' + known for known in SUFFIXES)}")
     if suffix == ".csv":
-        return read_csv(path, OPTIONS.delimiter, OPTIONS.encoding)
+        return read_csv(path, OPTIONS.delimiter, OPTIONS.encoding, one_line=one_line(table, OPTIONS))
     return read_parquet_rows(path, OPTIONS.list_separator)
 
 

@@ -1,14 +1,10 @@
 """From claimed files to landed batches: the first step of a run. One file's fault is that file's alone.
 
-A file that ends the process while it is read (out of memory, a fault in a library) would end every later run as well.
-So a mark is set before a file is read and taken away after; a file with too many marks goes to the quarantine.
+A file that ended several processes while it was read goes to the quarantine too, see :mod:`.marks`.
 """
 
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Final
 
 from assets.config import FreshnessConfig
 from assets.ingestion.content import TextOptions
@@ -16,11 +12,9 @@ from assets.ingestion.landing.batches import SHORT, Arrival, Landed, LandedBatch
 from assets.ingestion.landing.claims import claimed, drop_empty_claims, finish, quarantine, refuse_unfit
 from assets.ingestion.landing.contract import file_batch_digest, read_engagements, read_items
 from assets.ingestion.landing.errors import LandingError, UnfinishedError
+from assets.ingestion.landing.marks import marked
 from assets.ingestion.landing.places import ClaimedFile, Kind, reading_folder
-from assets.storage import Storage
-
-DEATHS: Final = 3
-"""Processes that ended while they read one file, until it is refused."""
+from assets.storage import Storage, encodable
 
 
 @dataclass
@@ -61,7 +55,8 @@ def ingest_claimed(
             intake.unfinished.append(file.name)
         except LandingError as error:
             if file.path.exists():  # else another run has applied it meanwhile
-                reason = str(error).replace(file.path.name, file.name)  # people know it by the name they gave it
+                # People know it by the name they gave it.
+                reason = encodable(str(error)).replace(file.path.name, file.name)
                 quarantine(storage, file.path, file.path.name, reason)
                 intake.refused[file.name] = reason
     return intake
@@ -119,7 +114,7 @@ def _land(
         refuse_unfit(file.path)  # it lay open to others until it was claimed
     except OSError as error:
         raise LandingError(f"{file.name}: cannot be read: {error}") from error
-    with _marked(storage, file):
+    with marked(reading_folder(storage) / file.path.name, file.name):
         landed = _read(config, file, now, text)
     return write_batch(
         storage, file.partition, landed, Arrival(file.name, file.landed_at, file.seen_at, file.path.name)
@@ -135,26 +130,3 @@ def _read(config: FreshnessConfig, file: ClaimedFile, now: int, text: TextOption
         raise
     except Exception as error:  # whatever a strange file makes a library raise, the files behind it must be read
         raise LandingError(f"{file.name}: reading it failed with {type(error).__name__}: {error}") from error
-
-
-@contextmanager
-def _marked(storage: Storage, file: ClaimedFile) -> Iterator[None]:
-    mark = _mark(storage, file)
-    mark.parent.mkdir(parents=True, exist_ok=True)
-    with mark.open("ab") as handle:
-        deaths = handle.tell()
-        if deaths < DEATHS:
-            handle.write(b"x")
-    try:
-        if deaths >= DEATHS:
-            raise LandingError(
-                f"{file.name}: {deaths} processes ended while they read this file; "
-                "it may be too large for the memory: cut it into smaller ones"
-            )
-        yield
-    finally:  # not reached by a process that is killed
-        mark.unlink(missing_ok=True)
-
-
-def _mark(storage: Storage, file: ClaimedFile) -> Path:
-    return reading_folder(storage) / file.path.name

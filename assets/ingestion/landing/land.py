@@ -23,7 +23,7 @@ from assets.ingestion.landing.partitions import Span, partition_key
 from assets.ingestion.landing.places import MAX_NAME_BYTES, Kind, drop_zone
 from assets.instants import as_micros
 from assets.schema import Columns
-from assets.storage import Storage, atomic_path
+from assets.storage import Storage, atomic_path, encodable
 
 TIME_UNITS = {"day": "D", "hour": "h"}
 
@@ -77,7 +77,7 @@ def land(
     with ExitStack() as stack:  # every file is complete before the first appears
         for piece, table in pieces:
             pq.write_table(table, stack.enter_context(atomic_path(piece.path)), compression="zstd")
-    rejected = {path.name: landed.rejected for path, landed in read if landed.rejected.num_rows}
+    rejected = {encodable(path.name): landed.rejected for path, landed in read if landed.rejected.num_rows}
     return Landing(tuple(piece for piece, _ in pieces), rejected)
 
 
@@ -88,7 +88,7 @@ def _read_all(files: Sequence[Path], kind: str, now: int, max_share: float) -> l
             landed = read_items(path, 0, max_share) if kind == Kind.ITEMS else read_engagements(path, now, max_share)
             read.append((path, landed))
         except LandingError as error:
-            problems.append(str(error))
+            problems.append(encodable(str(error)))
     if problems:
         raise LandingError("\n".join(problems))
     return read
@@ -117,6 +117,6 @@ def split_by_partition(table: pa.Table, span: Span) -> list[tuple[str, pa.Table]
 
 
 def _piece(storage: Storage, path: Path, kind: str, digest: str, partition: str | None, table: pa.Table) -> LandedFile:
-    stem = path.stem.encode()[: MAX_NAME_BYTES - 40].decode("utf-8", "ignore").lstrip("._") or "file"
+    stem = encodable(path.stem).encode()[: MAX_NAME_BYTES - 40].decode("utf-8", "ignore").lstrip("._") or "file"
     name = "-".join(part for part in (stem, partition, digest[:16]) if part)
-    return LandedFile(drop_zone(storage, kind) / f"{name}.parquet", path.name, partition, table.num_rows)
+    return LandedFile(drop_zone(storage, kind) / f"{name}.parquet", encodable(path.name), partition, table.num_rows)

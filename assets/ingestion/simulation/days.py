@@ -46,7 +46,8 @@ class Sessions:
 
 
 def simulate(scale: Scale, world: World) -> Iterator[Day]:
-    """Yield ``scale.days`` days. Where a user finds no item left, an engagement is dropped, so a few may be missing.
+    """Yield ``scale.days`` days. Where a user finds no item left, an engagement is dropped, so a few may be missing;
+    a day before anybody has joined has none.
 
     A day depends on the seed, its number and the days before it alone. Memory holds the items, the users (a row of
     tastes each), one day, and 16 to 32 bits per engagement that is remembered.
@@ -54,14 +55,16 @@ def simulate(scale: Scale, world: World) -> Iterator[Day]:
     counts = daily_counts(scale)
     most = int(counts.max())
     choice, tastes = _Choice(scale, world), Tastes(scale)
+    first = int(world.joined.min())
     seen, claims = Seen(scale.days, scale.repeat_memory_days, most), Claims(most)
-    for day, count in enumerate(counts.tolist()):
+    for day, asked in enumerate(counts.tolist()):
         rng = np.random.default_rng([scale.seed, 1, day])
         if day == scale.shift_day:
             choice = _Choice(scale, shifted(scale, world))
         seen.begin(day)
         tastes.begin(rng)
         choice.begin(day)
+        count = asked if day >= first else 0
         sessions = _sessions(rng, scale, choice.world, day, count)
         users = np.repeat(sessions.users, np.diff(sessions.edges))
         items = np.full(count, -1, np.int64)
@@ -80,7 +83,10 @@ def daily_counts(scale: Scale) -> Int:
 
 
 def _sessions(rng: Generator, scale: Scale, world: World, day: int, count: int) -> Sessions:
-    """``count`` engagements: sessions of geometric length by users who joined, active as they are."""
+    """``count`` engagements: sessions of geometric length by users who joined, active as they are.
+
+    Where nobody has, only a ``count`` of 0 means anything.
+    """
     ends = np.cumsum(rng.geometric(1 / scale.session_length, size=count))
     sessions = int(np.searchsorted(ends, count)) + 1 if count else 0
     edges = np.concatenate([[0], np.minimum(ends[:sessions], count)])

@@ -19,7 +19,7 @@ class SimulatedOptions(AdapterOptions):
     items: int = Field(2_500, ge=2, le=10_000_000)
     days: int = Field(120, ge=2, le=3_650)
     engagements: int = Field(
-        60_000, ge=1, le=1_000_000_000, description="in all; a few fewer come where users run out of items"
+        60_000, ge=1, le=1_000_000_000, description="in all; fewer come where users run out of items or none has joined"
     )
     seed: int = Field(0, ge=0)
     start: date = Field(date(2024, 1, 1), description="first day (UTC)")

@@ -7,7 +7,6 @@ reads.
 
 import os
 import shutil
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from assets.ingestion.simulation.options import SimulatedOptions
 from assets.ingestion.simulation.tables import interactions_of, items_of, users_of
 from assets.ingestion.simulation.world import World, make_world
 from assets.schema import Columns
-from assets.storage import file_digest, write_json
+from assets.storage import file_digest, leftovers, partial_of, write_json
 
 MANIFEST = "simulation.json"
 ROWS_PER_PART = 1_000_000
@@ -103,10 +102,10 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     """
     _refuse_filled(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    for leftover in folder.parent.glob(f".{folder.name}.partial-*"):
-        if not _lives(leftover.name.rsplit("-", 2)[1]):
-            shutil.rmtree(leftover, ignore_errors=True)
-    partial = folder.parent / f".{folder.name}.partial-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    hidden = folder.with_name(f".{folder.name}")
+    for leftover in leftovers(hidden):
+        shutil.rmtree(leftover, ignore_errors=True)
+    partial = partial_of(hidden)
     partial.mkdir()
     try:
         yield partial
@@ -119,14 +118,3 @@ def whole_folder(folder: Path) -> Iterator[Path]:
 def _refuse_filled(folder: Path) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise IngestionError(f"{folder} exists and is not an empty folder; remove it or name another")
-
-
-def _lives(process: str) -> bool:
-    """Whether a process of this number runs, one's own or another's."""
-    try:
-        os.kill(int(process), 0)
-    except (ProcessLookupError, ValueError):
-        return False
-    except PermissionError:
-        return True
-    return True

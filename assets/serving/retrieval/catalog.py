@@ -46,9 +46,13 @@ class Catalog:
         keys = [key for key in reader.get_many(Table.NUMBERS, id_keys(items)) if key is not None]
         return self._with(numbers_of(keys), unpack(reader.get_many(Table.ITEMS, keys), new_items(1)[0]))
 
-    def new(self, since: int) -> Int:
-        """Numbers of the items available at or after ``since``, microseconds."""
-        return np.flatnonzero((self.available_at >= since) & (self.available_at != NEVER))
+    def new(self, since: int, until: int) -> Int:
+        """Numbers of the items that became available from ``since`` to ``until``, microseconds, both included.
+
+        Announced items become available later and are not new yet.
+        """
+        joined = (self.available_at >= since) & (self.available_at <= until)
+        return np.flatnonzero(joined & (self.available_at != NEVER))
 
     def ranked(self, among: Int | None = None) -> Iterator[Int]:
         """Numbers in parts, the most popular first, the lower number first among equals."""

@@ -233,7 +233,7 @@ class Retriever:
         watermark = get_meta(reader, WATERMARK)
         if watermark is None:
             return np.empty(0, np.int64)
-        return serving.catalog.new(int(watermark - self._new_item_days * DAY))
+        return serving.catalog.new(int(watermark - self._new_item_days * DAY), watermark)
 
 
 def _answer(

@@ -83,6 +83,8 @@ def read(name: str, folder: Path) -> RawTables:
         ("movies-and-tv", "Movies_and_TV"),
         ("cds-and-vinyl", "CDs_and_Vinyl"),
         ("apps-for-android", "Apps_for_Android"),
+        ("amazon-instant-video", "Amazon_Instant_Video"),
+        ("amazon-fashion", "AMAZON_FASHION"),
     ],
 )
 def test_categories_as_files_have_them(category: str, expected: str) -> None:
@@ -156,6 +158,33 @@ def test_the_files_that_are_read_are_those_that_are_named(tmp_path: Path) -> Non
     located = AmazonOrigin("Beauty").locate("amazon-beauty", tmp_path, tmp_path / "cache")
     assert (located.folder, located.source) == (folder, "local copy")
     assert sorted(located.digests) == ["meta_Beauty.json.gz", "reviews_Beauty_5.json"]
+
+
+def test_upper_and_lower_case_of_the_files_make_no_difference(tmp_path: Path) -> None:
+    """Categories of 2018 are written like this one in some places and in capitals in others."""
+    folder = put(tmp_path / "amazon-amazon-fashion", "AMAZON_FASHION.json.gz", lines(REVIEW_2018))
+    put(folder, "meta_Amazon_Fashion.json.gz", lines(*META_2018))
+    adapter = dataset("amazon-amazon-fashion")
+    assert sorted(adapter.origin.locate(adapter.name, tmp_path, tmp_path / "cache").digests) == [
+        "AMAZON_FASHION.json.gz",
+        "meta_Amazon_Fashion.json.gz",
+    ]
+    raw = read("amazon-amazon-fashion", folder)
+    assert (raw.interactions.num_rows, raw.items.num_rows) == (1, 2)
+    old = read("amazon-books", put(tmp_path / "old", "Ratings_books.CSV", "AH2L9G3DQHHAJ,0000000116,4.0,1019865600\n"))
+    assert old.interactions["user_id"].to_pylist() == ["AH2L9G3DQHHAJ"]
+
+
+def test_two_files_that_differ_in_case_only_are_an_error_that_names_both(tmp_path: Path) -> None:
+    folder = put(tmp_path / "amazon-all-beauty", "All_Beauty.json", lines(REVIEW_2018))
+    put(folder, "ALL_BEAUTY.json", lines(REVIEW_2018, REVIEW_2018))
+    words = r"ALL_BEAUTY\.json and All_Beauty\.json differ in upper and lower case only"
+    with pytest.raises(IngestionError, match=words):
+        AmazonOrigin("All_Beauty").locate("amazon-all-beauty", tmp_path, tmp_path / "cache")
+    with pytest.raises(IngestionError, match=words):
+        read("amazon-all-beauty", folder)
+    put(folder, "All_Beauty_5.json", lines(REVIEW_2018))  # comes before both
+    assert read("amazon-all-beauty", folder).interactions.num_rows == 1
 
 
 def test_dirt_is_set_aside_with_its_reason(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from assets.ingestion.encoders import HashingEncoder
 from assets.ingestion.errors import IngestionError
 from assets.ingestion.ingest import ingest
 from assets.ingestion.landing.claims import claim
+from assets.ingestion.landing.contract import read_items
 from assets.ingestion.landing.intake import ingest_claimed
 from assets.ingestion.landing.places import Kind, drop_zone
 from assets.ingestion.own_tables import FilesOptions
@@ -25,6 +26,7 @@ from tests.assets.ingestion.layouts import NOW, ml_100k, settings, write
 
 INTERACTIONS = "user_id,item_id,timestamp\nu,a,2024-01-02\nv,b,2024-01-03\n"
 SECOND = 1_000_000
+NOW_MICROS = 1_735_689_600 * SECOND
 
 
 def items_file(folder: Path, content: Any, **columns: Any) -> Path:
@@ -47,6 +49,16 @@ def test_a_column_of_lists_is_content(tmp_path: Path, kind: pa.DataType) -> None
     assert raw.items.column_names == ["item_id", "title", "created_at", "content", "genre"]
     assert raw.items["content"].to_pylist() == [[0.5, 1], [2, -3], None, [0, 0], [4, 5]]
     assert raw.quarantine.num_rows == 0
+
+
+@pytest.mark.parametrize("kind", [pa.list_(pa.int64()), pa.list_(pa.uint8()), pa.large_list(pa.int8())])
+def test_whole_numbers_are_content_and_features(tmp_path: Path, kind: pa.DataType) -> None:
+    lists = pa.array([[1, 2], [3, 4], None, [5, 6], []], kind)
+    raw = read(items_file(tmp_path, lists, sizes=lists))
+    assert raw.items["content"].to_pylist() == [[1, 2], [3, 4], None, [5, 6], None]
+    assert raw.items["sizes"].to_pylist() == [["1", "2"], ["3", "4"], [], ["5", "6"], []]
+    landed = read_items(tmp_path / "items.parquet", NOW_MICROS, 0.0).table
+    assert landed["content"].to_pylist() == raw.items["content"].to_pylist()
 
 
 def test_wrong_content_is_set_aside_by_row(tmp_path: Path) -> None:

@@ -1,15 +1,21 @@
+import os
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from assets.ingestion.datasets.files import DATASET
 from assets.ingestion.errors import IngestionError
+from assets.ingestion.landing.contract import read_engagements, read_items
+from assets.ingestion.landing.errors import LandingError
 from assets.ingestion.own_tables import FilesOptions
 from assets.ingestion.tables import RawTables
+from assets.instants import EARLIEST
+from assets.quality import vocabulary
 from tests.assets.ingestion.layouts import NOW, write
 
 INTERACTIONS = (
@@ -234,6 +240,12 @@ def test_part_files_are_one_table_in_order_of_their_names(tmp_path: Path) -> Non
     assert raw.rows_read == dict.fromkeys([*parquet, "users-0.csv", "users-1.csv"], 1)
 
 
+def test_a_part_file_whose_name_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"interactions-\xff.csv")).write_text(INTERACTIONS)
+    with pytest.raises(IngestionError, match=r"interactions-\ufffd\.csv: has a name that is no UTF-8; rename it"):
+        _read(tmp_path)
+
+
 def test_part_files_agree_on_the_timestamps(tmp_path: Path) -> None:
     """The unit is that of all files: a part alone would have been taken for seconds."""
     head = "user_id,item_id,timestamp\n"
@@ -272,3 +284,79 @@ def _path(folder: Path) -> Path:
 def test_options_that_contradict(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         FilesOptions(**options)
+
+
+def _table(**columns: pa.Array) -> pa.Table:
+    return pa.table({"user_id": ["u"], "item_id": ["a"], "timestamp": [datetime(2024, 1, 1)], **columns})
+
+
+ONE_LIST = pa.array([["x"]])
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "expected"),
+    [
+        ("value", pa.array([datetime(2024, 1, 1)], pa.timestamp("us")), r"value is timestamp\[us\]; make it a number"),
+        ("value", pa.array([datetime(2024, 1, 1).date()]), r"value is date32\[day\]; make it a number"),
+        ("value", ONE_LIST, "value is list<.*>; make it a number"),
+        ("event_type", ONE_LIST, "event_type is list<.*>; make it text"),
+        ("timestamp", ONE_LIST, "timestamp is list<.*>; make it a timestamp, a number or text"),
+        ("created_at", ONE_LIST, "created_at is list<.*>; make it a timestamp, a number or text"),
+        ("title", ONE_LIST, "title is list<.*>; make it text"),
+    ],
+)
+def test_a_column_of_a_wrong_type_is_named(tmp_path: Path, column: str, values: pa.Array, expected: str) -> None:
+    name = "items" if column in ("title", "created_at") else "interactions"
+    pq.write_table(_table(), tmp_path / "interactions.parquet")
+    pq.write_table(_table(**{column: values}), path := tmp_path / f"{name}.parquet")
+    for option in ("auto", "epoch_seconds"):
+        with pytest.raises(IngestionError, match=rf"{name}\.parquet: column {expected}"):
+            _read(tmp_path, timestamp_format=option)
+    with pytest.raises(LandingError, match=rf"{name}\.parquet: column {expected}"):
+        read_items(path, 0, 0.0) if name == "items" else read_engagements(path, 0, 0.0)
+
+
+@pytest.mark.parametrize("unit", ["s", "ms"])
+@pytest.mark.parametrize("column", ["timestamp", "created_at"])
+def test_an_instant_that_64_bits_of_microseconds_cannot_say_is_set_aside(
+    tmp_path: Path, unit: str, column: str
+) -> None:
+    """A cast wraps it around: 2^61 ms were 1970."""
+    good, far = {"s": (1_700_000_000, 2**53), "ms": (1_700_000_000_000, 2**61)}[unit]
+    ids = pa.array(["a", "b", "c"])
+    columns = {"item_id": ids, column: pa.array([good, far, -far], pa.int64()).cast(pa.timestamp(unit))}
+    write(tmp_path, {"interactions.csv": INTERACTIONS} if column == "created_at" else {})
+    if column == "created_at":
+        pq.write_table(pa.table(columns), tmp_path / "items.parquet")
+    else:
+        pq.write_table(pa.table({"user_id": ids, **columns}), tmp_path / "interactions.parquet")
+    aside = _read(tmp_path).quarantine.to_pylist()
+    assert [(row["row"], row["reason"]) for row in aside] == [(2, "unparsable_timestamp"), (3, "unparsable_timestamp")]
+
+
+def test_a_number_too_large_for_an_instant_is_set_aside(tmp_path: Path) -> None:
+    items = "item_id,created_at\na,1e30\nb,1e400\nc,1600000000\n"
+    raw = _read(
+        write(tmp_path, {"interactions.csv": "user_id,item_id,timestamp\nu,a,1600000000\n", "items.csv": items}),
+        timestamp_format="epoch_seconds",
+    )
+    assert raw.quarantine["reason"].to_pylist() == ["unparsable_timestamp"] * 2
+    assert raw.items["item_id"].to_pylist() == ["c"]
+
+
+def test_engagements_before_1971_are_set_aside_as_the_checks_would_have_it(tmp_path: Path) -> None:
+    """One zero would otherwise stop the graph at the quality checks."""
+    written = ["1970-01-01", "1970-12-31T23:59:59.999999", "1971-01-01", "2024-01-01"]
+    content = "user_id,item_id,timestamp\n" + "".join(f"u{row},i,{one}\n" for row, one in enumerate(written))
+    raw = _read(write(tmp_path, {"interactions.csv": content}))
+    assert [(row["row"], row["reason"]) for row in raw.quarantine.to_pylist()] == [
+        (2, "timestamp_before_1971"),
+        (3, "timestamp_before_1971"),
+    ]
+    landed = read_engagements(tmp_path / "interactions.csv", 1_735_689_600_000_000, 0.5)
+    assert landed.table["user_id"].to_pylist() == ["u2", "u3"]
+    assert landed.rejected["reason"].to_pylist() == ["timestamp_before_1971"] * 2
+
+
+def test_ingestion_and_the_checks_have_one_earliest_instant() -> None:
+    assert vocabulary.EARLIEST == pd.Timestamp(EARLIEST, unit="us") == pd.Timestamp("1971-01-01")

@@ -193,3 +193,45 @@ def test_a_cut_off_gzip_file_is_named(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-12])
     with pytest.raises(IngestionError, match=r"events-0\.csv\.gz: is no whole gzip file"):
         _ingest(settings)
+
+
+def _one_file(root: Path, bad: int, **tables: Any) -> Settings:
+    folder = root / "local" / "shop"
+    rows = [f"u{row % 9},i{row % 7},{'when' if row < bad else 1583000000 + row},b\n" for row in range(240)]
+    write(folder, {"events.csv": "user,item,when,brand\n" + "".join(rows)})
+    interactions = {"files": "events.csv", "user": "user", "item": "item", "timestamp": "when"}
+    mapping = {"interactions": interactions | {"timestamp_format": "epoch_seconds"}, **tables}
+    (folder / "mapping.yaml").write_text(yaml.safe_dump(mapping))
+    return Settings(dataset="shop", home=root / "home", data_dir=root / "local")
+
+
+ITEMS = {"files": "events.csv", "item": "item", "features": ["brand"]}
+USERS = {"files": "events.csv", "user": "user", "features": []}
+
+
+def test_a_file_of_several_tables_is_judged_and_reported_for_each(tmp_path: Path) -> None:
+    for tables in ({}, {"items": ITEMS}, {"items": ITEMS, "users": USERS}):
+        settings = _one_file(tmp_path, 20, **tables)
+        with pytest.raises(IngestionError, match=r"events\.csv.*: 20 of 240 rows are not valid, more than the 5%"):
+            ingest(settings, settings.storage, NOW)
+    settings = _one_file(tmp_path, 10, items=ITEMS, users=USERS)
+    report = ingest(settings, settings.storage, NOW)
+    names = [f"events.csv ({table})" for table in ("interactions", "items", "users")]
+    assert report.rows_read == dict.fromkeys(names, 240)
+    assert report.quarantined == {names[0]: {"unparsable_timestamp": 10}, names[1]: {}, names[2]: {}}
+    aside = pq.read_table(settings.storage.raw_table("quarantine"))
+    assert set(aside["file"].to_pylist()) == {names[0]}
+    assert set(report.digests) == {"mapping.yaml", "events.csv"}
+
+
+def test_a_file_of_one_table_keeps_its_name(tmp_path: Path) -> None:
+    settings = _one_file(tmp_path, 10)
+    assert ingest(settings, settings.storage, NOW).rows_read == {"events.csv": 240}
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "UTF_16_LE"])
+def test_utf_16_is_sent_to_utf_8(tmp_path: Path, encoding: str) -> None:
+    settings = _shop(tmp_path, _with("items", encoding=encoding))
+    write(tmp_path / "local" / "shop", {"products.csv": "id,name\na,b\n".encode("utf-16")})
+    with pytest.raises(IngestionError, match=rf"products\.csv: .*{encoding} is not read: save it as UTF-8 text"):
+        ingest(settings, settings.storage, NOW)

@@ -83,7 +83,7 @@ def test_dirt_is_set_aside_with_its_reason(tmp_path: Path) -> None:
         ("u.data", 7, "empty_id", "1\t \t3\t881250949"),
         ("u.data", 8, "non_numeric_value", "1\t20\tfive\t881250949"),
         ("u.data", 9, "unparsable_timestamp", "1\t20\t3\tyesterday"),
-        ("u.data", 10, "negative_timestamp", "1\t20\t3\t-5"),
+        ("u.data", 10, "timestamp_before_1971", "1\t20\t3\t-5"),
         ("u.data", 11, "future_timestamp", "1\t20\t3\t4102444800"),
         ("u.data", 12, "ragged_line", ""),
     ]

@@ -82,7 +82,7 @@ PLANTED: list[tuple[str, dict[str, Plant]]] = [
         "raw_items",
         {
             "every feature is a list of values, empty where nothing is known": cell("genre", None, 1),
-            "created_at is not in the future": cell("created_at", FUTURE, 2),
+            "created_at is a timestamp": lambda table: table.assign(created_at=table["created_at"].astype(str)),
             "there is a title column": lambda table: table.drop(columns="title"),
             "one row per item_id": twice,
         },
@@ -131,7 +131,7 @@ PLANTED: list[tuple[str, dict[str, Plant]]] = [
         {
             "train_count is a count": cell("train_count", -1, 0),
             "slice is one of head, tail, cold": cell("slice", "lukewarm", 1),
-            "available_at is not behind the end of the timeline": cell("available_at", FUTURE, 2),
+            "available_at of an engaged item is not behind the end of the timeline": cell("available_at", FUTURE, 2),
             "first_engaged_at is not behind the end of the timeline, nor before 1971": cell(
                 "first_engaged_at", FUTURE, 3
             ),
@@ -180,6 +180,26 @@ def test_planted_faults_fail(storage: Storage, name: str, faults: dict[str, Plan
     result = validate(storage, name)
     assert not result["success"]
     assert set(faults) <= set(not_met(result))
+
+
+@pytest.mark.parametrize("instant", [FUTURE, pd.Timestamp("9999-12-31")], ids=str)
+def test_an_announced_item_that_nobody_engaged_with_is_right(storage: Storage, instant: pd.Timestamp) -> None:
+    def announced(table: pd.DataFrame) -> pd.DataFrame:
+        row = {"item_id": "announced", "title": "Announced", "created_at": instant, "genre": ["drama"]}
+        later = {"available_at": instant, "first_engaged_at": pd.NaT, "train_count": 0, "slice": "cold"}
+        row |= {name: value for name, value in later.items() if name in table}
+        times = [name for name in ("created_at", "available_at", "first_engaged_at") if name in table]
+        kept = {name: [*table[name], row.get(name)] for name in table}
+        return pd.DataFrame(kept).astype(dict.fromkeys(times, "datetime64[us]"))
+
+    for name in ("raw_items", "items"):
+        change(results.table_path(storage, name), announced)
+        assert (validate(storage, name)["success"], not_met(validate(storage, name))) == (True, [])
+    assert not_met(validate(storage, results.LEAKAGE)) == []
+    change(results.table_path(storage, "items"), cell("first_engaged_at", pd.Timestamp("2001-01-20"), -1))
+    assert "available_at of an engaged item is not behind the end of the timeline" in not_met(
+        validate(storage, "items")
+    )
 
 
 @pytest.mark.parametrize(("kind", "end"), [("leave_one_out", "2020-05-03"), ("held_out_items", "2020-05-02")])

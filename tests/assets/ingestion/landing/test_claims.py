@@ -8,9 +8,25 @@ from pathlib import Path
 import pytest
 
 from assets.config import FreshnessConfig
+from assets.ingestion.landing import claims as claims_module
 from assets.ingestion.landing.claims import claim, claimed, drop_empty_claims, finish, quarantine, release
+from assets.ingestion.landing.marks import DEATHS
 from assets.ingestion.landing.partitions import partition_key
-from tests.assets.ingestion.landing.drops import CONFIG, HEADER, NOW, SECOND, csv, day, drop, storage_in, tree, written
+from assets.storage import Storage
+from tests.assets.ingestion.landing.drops import (
+    CONFIG,
+    HEADER,
+    NOW,
+    SECOND,
+    csv,
+    day,
+    drop,
+    engagements,
+    parquet,
+    storage_in,
+    tree,
+    written,
+)
 
 
 def take(storage, now: int = NOW, budget: float = 60.0, **options):
@@ -118,6 +134,21 @@ def test_one_name_dropped_again_and_again_never_meets_itself(tmp_path: Path) -> 
     assert len(tree(storage.landing / "quarantine")) == 8
 
 
+@pytest.mark.parametrize(
+    "name", ["a**b.csv", "a[1].csv", "[.csv", os.fsdecode(b"bad\xff.csv"), "x" * 99 + "." + "é" * 50]
+)
+def test_a_bad_file_of_any_name_stands_before_nothing(tmp_path: Path, name: str) -> None:
+    storage = storage_in(tmp_path)
+    drop(storage, name, "no,header\n", age=90)
+    drop(storage, "good.csv", day(1), age=80)
+    claims = take(storage)
+    assert [file.name for file in claims.files] == ["good.csv"]
+    assert list(claims.quarantined) == [name.replace("\udcff", "\ufffd")]
+    assert claims.failed == {}
+    "".join(claims.quarantined.values()).encode()  # it is logged
+    assert len(tree(storage.landing / "quarantine")) == 2
+
+
 @pytest.mark.parametrize("name", ["x" * 250 + ".csv", "é" * 120 + ".csv", "a\nb.csv", "a--engagements--b.csv", "-.csv"])
 def test_any_name_that_a_file_system_allows(tmp_path: Path, name: str) -> None:
     storage = storage_in(tmp_path)
@@ -201,6 +232,110 @@ def test_what_the_file_system_refuses_stays_and_is_told(tmp_path: Path, monkeypa
     assert [file.name for file in claims.files] == ["taken.csv"]
     assert list(claims.failed) == ["kept.csv"]
     assert kept.exists()
+
+
+@pytest.mark.parametrize("error", [ValueError("strange"), OSError("full"), UnicodeError("no text")])
+def test_a_file_that_cannot_even_be_refused_stays_and_stands_before_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    storage = storage_in(tmp_path)
+    kept = drop(storage, "bad.csv", "no,header\n", age=90)
+    drop(storage, "good.csv", day(1), age=80)
+
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(claims_module, "quarantine", fail)
+    claims = take(storage)
+    assert [file.name for file in claims.files] == ["good.csv"]
+    assert str(error) in claims.failed["bad.csv"]
+    assert kept.exists()
+
+
+def test_a_look_that_finds_no_memory_is_told_of_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine may have more at the next look: the file is not refused."""
+    storage = storage_in(tmp_path)
+    kept = drop(storage, "large.parquet", parquet(engagements([1714709106])), age=90)
+    drop(storage, "good.csv", day(1), age=80)
+    original = claims_module.first_partition
+
+    def fail(path: Path, *rest: object) -> str | None:
+        if path == kept:
+            raise MemoryError("none left")
+        return original(path, *rest)
+
+    monkeypatch.setattr(claims_module, "first_partition", fail)
+    for _ in range(DEATHS + 1):
+        claims = take(storage)
+        assert claims.failed == {"large.parquet": "MemoryError: none left"}
+    assert kept.exists()
+    assert len(claimed(storage)["2024-05-01"]) == 1
+
+
+def test_a_file_that_vanishes_while_it_is_looked_at_is_nobodys_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = storage_in(tmp_path)
+    gone = drop(storage, "gone.parquet", parquet(engagements([1714709106])), age=90)
+    drop(storage, "good.csv", day(1), age=80)
+    original = claims_module.first_partition
+    monkeypatch.setattr(
+        claims_module, "first_partition", lambda *look: (gone.unlink(missing_ok=True), original(*look))[1]
+    )
+    claims = take(storage)
+    assert [file.name for file in claims.files] == ["good.csv"]
+    assert (claims.failed, claims.quarantined) == ({}, {})
+
+
+def killed_looks(storage: Storage, times: int) -> None:
+    """Looks that end their process at a file called ``deadly.parquet``, as the system ends one without memory."""
+    original = claims_module.first_partition
+
+    def deadly(path: Path, *rest: object) -> str | None:
+        if path.name == "deadly.parquet":
+            os._exit(9)
+        return original(path, *rest)
+
+    for _ in range(times):
+        process = os.fork()
+        if process == 0:
+            claims_module.first_partition = deadly
+            take(storage)
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 9
+
+
+def test_a_file_that_ends_every_look_is_refused_in_the_end(tmp_path: Path) -> None:
+    storage = storage_in(tmp_path)
+    drop(storage, "deadly.parquet", parquet(engagements([1714709106])), age=90)
+    drop(storage, "good.csv", day(1), age=80)
+    killed_looks(storage, DEATHS)
+    claims = take(storage)
+    assert [file.name for file in claims.files] == ["good.csv"]
+    assert "3 processes ended while they read this file" in claims.quarantined["deadly.parquet"]
+    assert tree(storage.landing / "reading") == []
+
+
+def test_another_file_under_the_name_of_a_deadly_one_starts_anew(tmp_path: Path) -> None:
+    storage = storage_in(tmp_path)
+    deadly = drop(storage, "deadly.parquet", parquet(engagements([1714709106])), age=90)
+    killed_looks(storage, DEATHS - 1)
+    deadly.unlink()
+    drop(storage, "deadly.parquet", parquet(engagements([1714709107])), age=80)
+    killed_looks(storage, DEATHS - 1)
+    assert [file.name for file in take(storage).files] == ["deadly.parquet"]
+    assert tree(storage.landing / "reading") == []
+
+
+def test_marks_of_files_that_were_taken_away_are_removed(tmp_path: Path) -> None:
+    storage = storage_in(tmp_path)
+    deadly = drop(storage, "deadly.parquet", parquet(engagements([1714709106])))
+    killed_looks(storage, 1)
+    mine = storage.landing / "reading" / "1--engagements--a.csv"  # a run is reading it
+    mine.touch()
+    deadly.unlink()
+    take(storage)
+    assert tree(storage.landing / "reading") == [mine.name]
 
 
 def test_foreign_files_among_the_claimed_are_passed_over(tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def test_bad_rows_are_set_aside_each_with_its_reason(tmp_path: Path) -> None:
         "empty_id",
         "id_too_long",
         "future_timestamp",
-        "negative_timestamp",
+        "timestamp_before_1971",
         "unparsable_timestamp",
         "ragged_line",
     ]
@@ -138,8 +138,8 @@ def test_a_file_that_grows_while_it_is_read_is_not_finished(tmp_path: Path, monk
     path = drop(storage_in(tmp_path), "a.csv", csv(GOOD))
     original = contract._source_rows
 
-    def grow(of: Path):
-        rows = original(of)
+    def grow(of: Path, table: str):
+        rows = original(of, table)
         with path.open("a") as handle:
             handle.write("u,i,2024-05-04\n")
         return rows

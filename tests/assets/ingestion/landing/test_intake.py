@@ -12,7 +12,8 @@ from assets.config import PROJECT_ROOT, FreshnessConfig
 from assets.ingestion.landing import intake as intake_module
 from assets.ingestion.landing.batches import batch_paths, landed_batches, read_batch, read_info, short_digest
 from assets.ingestion.landing.claims import claim, claimed
-from assets.ingestion.landing.intake import DEATHS, Intake, finish_applied, ingest_claimed, refuse_batch
+from assets.ingestion.landing.intake import Intake, finish_applied, ingest_claimed, refuse_batch
+from assets.ingestion.landing.marks import DEATHS
 from assets.storage import Storage
 from tests.assets.ingestion.landing.drops import CONFIG, HEADER, NOW, SECOND, csv, day, drop, storage_in, tree
 
@@ -64,6 +65,16 @@ def test_rows_set_aside_are_kept_beside_the_quarantine(tmp_path: Path) -> None:
     assert (batch.rows, batch.rejected) == (2, 1)
     (rows,) = (storage.landing / "quarantine").glob("*--a.csv.rows.parquet")
     assert read_batch(rows)["reason"].to_pylist() == ["unparsable_timestamp"]
+
+
+@pytest.mark.parametrize("name", ["a**b.csv", "a[1].csv", os.fsdecode(b"\xff.csv")])
+def test_rows_set_aside_of_a_file_of_any_name(tmp_path: Path, name: str) -> None:
+    storage = storage_in(tmp_path)
+    drop(storage, name, day(3) + "u,i,soon\n", age=90)
+    drop(storage, "good.csv", day(4), age=80)
+    found = take_in(storage, config=FreshnessConfig(max_quarantine_share=0.5))
+    assert [(batch.rows, batch.rejected) for batch in found.batches] == [(2, 1), (2, 0)]
+    assert len(tree(storage.landing / "quarantine")) == 1
 
 
 def test_a_bad_file_is_refused_and_the_others_land(tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,19 @@ def test_names_that_the_sensor_would_pass_over_are_changed(tmp_path: Path) -> No
     storage = storage_in(tmp_path)
     land(storage, [source(tmp_path, "_a.csv", day(1)), source(tmp_path, "..csv", day(2))], "day", NOW)
     assert len(claim(storage, CONFIG, NOW, 60.0).files) == 2
+
+
+@pytest.mark.parametrize("name", ["a**b.csv", "a[1].csv", os.fsdecode(b"bad\xff.csv")])
+def test_any_name(tmp_path: Path, name: str) -> None:
+    storage = storage_in(tmp_path)
+    landed = land(storage, [source(tmp_path, name, day(1) + "u,i,soon\n")], "day", NOW, max_quarantine_share=0.5)
+    shown = name.replace("\udcff", "\ufffd")
+    assert [file.source for file in landed.files] == [shown]
+    assert landed.rejected[shown]["file"].to_pylist() == [shown]
+    assert len(claim(storage, CONFIG, NOW, 60.0).files) == 1
+    with pytest.raises(LandingError) as refused:
+        land(storage, [source(tmp_path, name, "user_id\n")], "day", NOW)
+    refused.value.args[0].encode()
 
 
 def test_bad_rows_within_the_share_are_told_and_do_not_land(tmp_path: Path) -> None:

@@ -76,6 +76,21 @@ def test_blocks_of_a_day_change_nothing_that_is_promised(monkeypatch: pytest.Mon
     assert abs(len(parts) - len(whole)) < 0.02 * len(whole)
 
 
+@pytest.mark.parametrize("size", [{"users": 300, "joined_share": 0.0, "days": 365}, {"users": 3, "joined_share": 0.5}])
+def test_a_day_before_anybody_has_joined_has_no_engagements(size: dict[str, Any]) -> None:
+    options = {"items": 200, "engagements": 3_000, **size}
+    empty = 0
+    for seed in range(8):
+        scale = SimulatedOptions(seed=seed, **options).scale
+        joined, log = make_world(scale).joined, frame(seed=seed, **options)
+        empty += int(joined.min() > 0)
+        assert (joined[log["user"]] <= log["day"]).all()
+        assert log["day"].min() >= joined.min()
+        asked = daily_counts(scale)[joined.min() :].sum()
+        assert 0 < len(log) <= asked
+    assert empty, "no world without users on its first day: the test tests nothing"
+
+
 def test_a_pair_repeats_after_its_memory_and_not_before() -> None:
     log = frame(users=30, items=30, days=80, engagements=6_000, repeat_memory_days=12, authors=5)
     gaps = log.groupby(["user", "item"])["day"].diff().dropna()

@@ -140,6 +140,20 @@ def test_a_leftover_with_a_strange_name_is_cleared(tmp_path: Path) -> None:
     assert mine.exists(), "of a process that lives"
 
 
+@pytest.mark.parametrize("name", ["a**b", "out[1]"])
+def test_a_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
+    (tmp_path / f".{name}.partial-x-y").mkdir()
+    write_simulation(tmp_path / name, OPTIONS, NOW, _unheard)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_what_another_machine_writes_is_left_alone(tmp_path: Path) -> None:
+    theirs = tmp_path / ".out.partial-99999999-0badcafe-01234567"
+    theirs.mkdir()
+    write_simulation(tmp_path / "out", OPTIONS, NOW, _unheard)
+    assert theirs.exists()
+
+
 def test_the_dataset_files_reads_it(tmp_path: Path) -> None:
     write_simulation(tmp_path / "files", OPTIONS, NOW, _unheard, PARTS)
     settings = load_settings({"THAW_DATA_DIR": str(tmp_path)}, dataset="files", home=tmp_path / "home")

@@ -5,7 +5,7 @@ Every scenario (:mod:`tests.assets.serving.live.scenarios`) is carried out once 
 out again by a new process, and the states are compared: features, vectors, search results, ledger, landed batches,
 files in every place, nothing half-written.
 
-Some points, evenly spread over each scenario and the same every time, are tried by default. All of them, 1,342,
+Some points, evenly spread over each scenario and the same every time, are tried by default. All of them, 1,372,
 are with ``THAW_EVERY_KILL=1``, which takes a quarter of an hour on two cores.
 """
 

@@ -76,12 +76,15 @@ def test_new_items_are_those_available_since(tmp_path) -> None:
         put(store, np.arange(50), items)
         with store.read() as reader:
             catalog = Catalog.load(reader, HALF_LIFE)
-    np.testing.assert_array_equal(catalog.new(10), np.flatnonzero(items["available_at"] >= 10))
-    assert not set(catalog.new(NEVER)) & set(np.flatnonzero(items["available_at"] == NEVER))
+    at = items["available_at"]
+    latest = int(at.max())
+    np.testing.assert_array_equal(catalog.new(10, latest), np.flatnonzero(at >= 10))
+    np.testing.assert_array_equal(catalog.new(10, latest - 1), np.flatnonzero((at >= 10) & (at < latest)))  # announced
+    assert not set(catalog.new(NEVER, latest)) & set(np.flatnonzero(at == NEVER))
 
 
 def test_an_empty_store_has_an_empty_catalog(tmp_path) -> None:
     with LmdbStore(tmp_path) as store, store.read() as reader:
         catalog = Catalog.load(reader, HALF_LIFE)
     assert [len(part) for part in catalog.ranked()] == [0, 0]
-    assert len(catalog.new(0)) == 0
+    assert len(catalog.new(0, 10)) == 0

@@ -94,6 +94,28 @@ def test_a_new_item_is_found_by_new_only_with_its_details(live: Live, retriever:
     assert "brand new" in {result.item_id for result in retriever.similar("i02", k=1000).results}
 
 
+def test_an_announced_item_is_not_found_before_its_time(live: Live, retriever: Retriever) -> None:
+    def found(new_only: bool) -> set[str]:
+        return {item for scores in everybody(retriever, new_only).values() for item in scores} & {"soon", "far"}
+
+    live.land_items({"soon": ("S", "2024-03-09", ["crime"]), "far": ("F", "2200-01-01", ["crime"])})
+    live.process()
+    retriever.refresh()
+    for _ in range(2):  # as the delta has it, and as a new generation
+        assert found(new_only=True) == found(new_only=False) == set()
+        for item in ("soon", "far"):
+            with pytest.raises(UnknownItemError):
+                retriever.similar(item)
+        assert not live.compare()
+        renew(live.storage, live.settings, live.tables, live.settings.models[0], 0, live.later())
+        retriever.refresh()
+    live.land([("u01", "i02", "2024-03-09T10:00")])  # the clock of the engagements moves on
+    live.process()
+    retriever.refresh()
+    assert found(new_only=True) == found(new_only=False) == {"soon"}
+    assert not live.compare()
+
+
 def test_forgotten_users_and_items_taken_down_are_gone(live: Live, retriever: Retriever) -> None:
     item = next(iter(everybody(retriever)["u02"]))
     forget_user(live.storage, "u01", live.settings)
