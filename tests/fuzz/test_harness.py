@@ -3,6 +3,7 @@
 import ctypes
 import faulthandler
 import os
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -81,7 +82,23 @@ def test_a_hang_is_ended() -> None:
             time.sleep(60)
 
     with pytest.raises(child.CaseTimeoutError):
-        child.timed(hang, 0.2)
+        child.timed(hang, 0.02)
+
+
+def test_work_without_end_is_ended() -> None:
+    def work() -> None:
+        while True:
+            pass
+
+    started = time.process_time()
+    with pytest.raises(child.CaseTimeoutError):
+        child.timed(work, 0.2)
+    assert time.process_time() - started >= 0.2
+
+
+def test_a_case_in_time_leaves_no_timer() -> None:
+    child.timed(lambda: None, 0.2)
+    assert signal.getitimer(signal.ITIMER_REAL) == signal.getitimer(signal.ITIMER_PROF) == (0, 0)
 
 
 def _status(act: Callable[[], object]) -> int:
