@@ -169,6 +169,8 @@ def csv_header(file: str, data: bytes, delimiter: str, escape: str | None = None
         names = next(csv_reader(text, delimiter=delimiter, escapechar=escape))
     except CsvError as error:  # a field without an end, mostly
         raise IngestionError(f"{file}, line 1: is no CSV header ({error}); correct its quotes") from error
+    if not names:
+        raise IngestionError(f"{file}, line 1: is empty; it has to name the columns")
     if broken := [name for name in names if "\n" in name or "\r" in name]:  # else the lines within would be lost
         shown = broken[0][:SHOWN_NAME]
         raise IngestionError(f"{file}, line 1: the column name {shown!r} holds a line break; correct its quotes")

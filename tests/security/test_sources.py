@@ -301,3 +301,9 @@ def test_a_mapping_reaches_nothing_outside_of_its_folder(tmp_path: Path, content
         find("own", tmp_path).origin.locate("own", tmp_path, tmp_path / "cache")
     assert time.process_time() - started < 5
     assert not (tmp_path / "run").exists()
+
+
+def test_a_csv_whose_first_line_is_empty_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b'\n"4"\r\n')
+    with pytest.raises(IngestionError, match=r"a\.csv, line 1: is empty; it has to name the columns"):
+        read_csv(tmp_path / "a.csv")
