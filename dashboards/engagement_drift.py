@@ -15,6 +15,7 @@ from evidently.presets import DataDriftPreset, DataSummaryPreset
 
 from dashboards.drift_features import CATEGORICAL, NUMERICAL
 from dashboards.drift_page import DriftSubject, with_summary
+from dashboards.inert import inert_sides
 
 NUMERICAL_METHOD: Final = "wasserstein"
 """Wasserstein distance in standard deviations of the reference."""
@@ -64,7 +65,11 @@ def compare(
     categorical: Sequence[str],
     drift: DataDriftPreset,
 ) -> Snapshot:
-    """Evidently's ``drift`` and summary of two frames with the same columns."""
+    """Evidently's ``drift`` and summary of two frames with the same columns.
+
+    Every frame that Evidently writes a page of comes through here: names in it cannot become part of the page's code.
+    """
+    reference, current = inert_sides(reference, current)
     definition = DataDefinition(numerical_columns=list(numerical), categorical_columns=list(categorical))
     sides = [Dataset.from_pandas(frame, data_definition=definition) for frame in (current, reference)]
     with np.errstate(invalid="ignore", divide="ignore"):  # correlations of a constant column

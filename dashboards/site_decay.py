@@ -6,11 +6,12 @@ from typing import Any, Final
 import pandas as pd
 
 from assets.schema import ALL_WINDOWS, CaseSlice
-from dashboards.site_parts import Figure, Link, Page, Section, missing, styles, thinned, with_interval
+from dashboards.headline import measured_k
+from dashboards.site_parts import Figure, LineStyle, Link, Page, Section, missing, styles, thinned, with_interval
 
 FILE = "decay.html"
 SLICES: Final = (CaseSlice.OVERALL, CaseSlice.HEAD, CaseSlice.TAIL, CaseSlice.COLD)
-SHOWN: Final = (("hr", 10, "HR@10"), ("ndcg", 10, "NDCG@10"))
+SHOWN: Final = {"hr": "HR", "ndcg": "NDCG"}
 
 
 def decay_page(
@@ -24,10 +25,10 @@ def decay_page(
     """The page.
 
     Args:
-        metrics: tidy, of one protocol; None before an evaluation.
+        metrics: tidy, of one protocol; None before an evaluation. Shown at k 10 if it is there, else at the first k.
         starts: instant of each window's beginning, where known.
         floors: counting models, drawn dashed.
-        quality: the champion's and the floor's per landed partition.
+        quality: the champion's and the floor's per landed partition; of each champion its own floor.
         marks: changes of champion.
         links: the same as files.
     """
@@ -60,22 +61,31 @@ def _windows(metrics: pd.DataFrame, starts: Mapping[str, Any], floors: Collectio
 
 
 def _partitions(quality: pd.DataFrame, marks: Sequence[tuple[Any, str]]) -> Section:
-    champion = quality["contender"] == "champion"
-    named = quality["model"] + " " + quality["checkpoint"].str[:6]
-    frame = quality.assign(line=named.where(champion, "floor"), x=pd.to_datetime(quality["starts_at"]))
-    # Every champion was measured beside the same floor: one line of it, as the latest champion's measurement has it.
+    champion, short = quality["contender"] == "champion", quality["checkpoint"].str[:6]
+    # What is cold, or known, is so to one champion: the floor that it is held to was measured on its own slices.
+    line = (quality["model"] + " " + short).where(champion, "floor " + short)
+    frame = quality.assign(line=line, x=pd.to_datetime(quality["starts_at"]))
+    # A day and its first hour begin together; one point of them is enough.
     frame = frame.drop_duplicates(["line", "x", "slice", "metric", "k"], keep="last")
-    lines = styles(list(dict.fromkeys(frame.loc[champion, "line"])), ["floor"])
+    lines = _paired(list(dict.fromkeys(line[champion])), list(dict.fromkeys(line[~champion])))
     summary = f"Champion and floor on {quality['partition'].nunique()} landed partitions. "
     # A replay puts the event clock back: what was decided before it stands behind the last partition.
     ends_at = pd.to_datetime(quality["ends_at"]).max()
     inside = [mark for mark in marks if frame["x"].min() <= pd.Timestamp(mark[0]) <= ends_at]
     figures = _figures(frame, lines, "partitions", summary, "start of the partition", True, inside)
     text = (
-        "Each champion's frozen weights on what landed after its cutoff, beside the floor (dashed). Dotted uprights are"
-        " changes of what serves."
+        "Each champion's frozen weights on what landed after its cutoff, beside the floor on its slices (dashed, in its"
+        " colour). Dotted uprights are changes of what serves."
     )
     return Section("Landed partitions", text=[text], figures=figures)
+
+
+def _paired(champions: Sequence[str], floors: Sequence[str]) -> dict[str, LineStyle]:
+    """A style per line; each floor, named by its champion's checkpoint, has the champion's colour, dashed."""
+    solid = styles(champions)
+    slots = {name.rsplit(" ", 1)[-1]: style.slot for name, style in solid.items()}
+    after = len(solid)  # a floor whose champion has no row of its own
+    return solid | {name: LineStyle(slots.get(name.rsplit(" ", 1)[-1], after), "dash") for name in floors}
 
 
 def _figures(
@@ -87,8 +97,9 @@ def _figures(
     time: bool,
     marks: Sequence[tuple[Any, str]],
 ) -> list[Figure]:
-    figures = []
-    for metric, k, title in SHOWN:
+    figures, k = [], measured_k(frame)
+    for metric, measure in SHOWN.items():
+        title = f"{measure}@{k}"
         rows = frame[(frame["metric"] == metric) & (frame["k"] == k) & frame["slice"].isin(SLICES)]
         rows = rows.assign(panel=rows["slice"]).rename(columns={"ci_low": "low", "ci_high": "high"}).sort_values("x")
         panels = {str(part): title for part in SLICES if (rows["slice"] == part).any()}

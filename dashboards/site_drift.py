@@ -36,7 +36,8 @@ def drift_page(scores: pd.DataFrame | None, verdicts: pd.DataFrame | None, href:
 
     Args:
         scores: kind, name, starts_at, ends_at, column, method, score, threshold, drifted, rows, reference_rows.
-        verdicts: kind, name, starts_at, ends_at, rows, alarm, reason, drifted, judged; of partitions also shares.
+        verdicts: kind, name, starts_at, ends_at, rows, alarm, reason, drifted, judged; of partitions also shares, and
+            engagements, of which ``rows`` were compared. Windows of older files lack these.
         href: where the full reports lie.
     """
     lead = "Whether engagements still look like those that the model learned from."
@@ -124,6 +125,7 @@ def _verdicts(title: str, verdicts: pd.DataFrame, href: Href) -> Table:
         [
             Cell(str(row["name"]), href=href(row["kind"], str(row["name"]))),
             Cell(instant(row["starts_at"])),
+            Cell(number(row.get("engagements"), 0)),
             Cell(number(int(row["rows"]))),
             _verdict(row),
             Cell(str(row["reason"] or "")),
@@ -132,8 +134,8 @@ def _verdicts(title: str, verdicts: pd.DataFrame, href: Href) -> Table:
         for row in newest.to_dict("records")
     ]
     caption = f"{title}, newest first; a name links the full report where it was kept"
-    columns = ["name", "from (UTC)", "engagements", "verdict", "reason", "columns drifted"]
-    return Table(caption, columns, rows, frozenset({"engagements"}))
+    columns = ["name", "from (UTC)", "engagements", "compared", "verdict", "reason", "columns drifted"]
+    return Table(caption, columns, rows, frozenset({"engagements", "compared"}))
 
 
 def _verdict(row: dict[Any, Any]) -> Cell:

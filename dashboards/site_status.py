@@ -54,9 +54,12 @@ def drift_topic(verdicts: pd.DataFrame | None) -> Topic:
         return topic(State.UNKNOWN, "No partition or test window was compared with its reference yet.")
     landed = verdicts[verdicts["kind"] == "partition"]
     looked_at = landed if len(landed) else verdicts
-    judged = looked_at[looked_at["judged"].astype(bool)].sort_values("starts_at")
+    looked_at = looked_at.sort_values("starts_at", kind="stable")
+    judged = looked_at[looked_at["judged"].astype(bool)]
     if judged.empty:
-        return topic(State.UNKNOWN, f"None of {len(looked_at)} partitions has enough engagements to be judged.")
+        last = looked_at.iloc[-1]
+        none = f"None of {len(looked_at)} {last['kind']}s was judged"
+        return topic(State.UNKNOWN, f"{none}; the newest, {last['name']}: {last['reason'] or 'no reason was given'}.")
     newest = judged.iloc[-1]
     where = f"{newest['kind']} {newest['name']}"
     if newest["alarm"]:

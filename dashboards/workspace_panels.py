@@ -1,8 +1,8 @@
 """The workspace's dashboard: tabs and panels with time axes over the numbers that there are."""
 
 import uuid
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from evidently.sdk.models import DashboardModel, DashboardPanelPlot, DashboardTabModel, PanelMetric
@@ -19,7 +19,8 @@ class Panel:
 
     Attributes:
         title, about: heading and what it shows.
-        names: of the scalars that it holds, in order; each is a line per ``of``.
+        names: of the scalars that it holds, in order; each is a line per ``of``. A title and name that end with ``@``
+            are of a metric at the k that was measured.
     """
 
     title: str
@@ -36,8 +37,8 @@ PANELS: Final = (
         ("cold share", "tail share", "unknown user share"),
     ),
     Panel("Volume", "Engagements per hour", ("events per hour",)),
-    Panel("Quality: NDCG@10", "Frozen weights, per slice and model; floor: decayed popularity", ("NDCG@10",)),
-    Panel("Quality: HR@10", "Frozen weights, per slice and model; floor: decayed popularity", ("HR@10",)),
+    Panel("Quality: NDCG@", "Frozen weights, per slice and model; floor: decayed popularity", ("NDCG@",)),
+    Panel("Quality: HR@", "Frozen weights, per slice and model; floor: decayed popularity", ("HR@",)),
     Panel(
         "Embeddings of items",
         "Cosine distance between a refresh and the one before, by model; and to the cutoff's",
@@ -60,12 +61,22 @@ def dashboard_of(moments: Sequence[Moment], project: uuid.UUID) -> DashboardMode
     tabs, panels = [], []
     for kind, title in KIND_OF.items():
         there = _lines(moment for moment in moments if moment.kind == kind)
-        chosen = [_plot(panel, kind, there, project) for panel in PANELS if any(name in there for name in panel.names)]
+        panels_of_kind = [_at_k(panel, there) for panel in PANELS]
+        held = [panel for panel in panels_of_kind if any(name in there for name in panel.names)]
+        chosen = [_plot(panel, kind, there, project) for panel in held]
         if chosen:
             panels += chosen
             tab = uuid.uuid5(project, f"tab {kind}")
             tabs.append(DashboardTabModel(id=tab, title=title, panels=[panel.id for panel in chosen]))
     return DashboardModel(tabs=tabs, panels=panels)
+
+
+def _at_k(panel: Panel, names: Collection[str]) -> Panel:
+    """The panel with the names that there are in place of one that ends with ``@``; of none where there is no such."""
+    if not panel.title.endswith("@"):
+        return panel
+    found = tuple(name for name in names if name.startswith(panel.names))
+    return replace(panel, title=panel.title.partition(": ")[0] + ": " + ", ".join(found), names=found)
 
 
 def _lines(moments: Iterable[Moment]) -> dict[str, list[str]]:

@@ -17,6 +17,7 @@ from dashboards.site_front import front_page
 from dashboards.site_parts import (
     Cell,
     Figure,
+    LineStyle,
     Page,
     Section,
     State,
@@ -142,6 +143,34 @@ def test_drift_at_a_glance(table: pd.DataFrame | None, state: State) -> None:
     assert drift_topic(table).state == state
 
 
+def not_judged(name: str, engagements: float, reason: str) -> pd.DataFrame:
+    """A partition's verdict of which nothing was compared."""
+    return verdicts(("partition", name, name, False, False)).assign(rows=0, engagements=engagements, reason=reason)
+
+
+def test_why_nothing_was_judged_is_the_newest_partitions_own_reason() -> None:
+    few = not_judged("2024-01-02", 45.0, "not judged: 45 engagements, fewer than drift.minimum_rows (50)")
+    early = not_judged("2024-01-03", 5000.0, "not judged: it begins before the champion's cutoff 2024-01-10")
+    assert drift_topic(pd.concat([early, few])).reason == (
+        "None of 2 partitions was judged; the newest, 2024-01-03: not judged: it begins before the champion's cutoff"
+        " 2024-01-10."
+    )
+
+
+def test_the_drift_page_tells_what_came_from_what_was_compared() -> None:
+    many = verdicts(("partition", "2024-01-03", "2024-01-03", True, False)).assign(rows=20_000, engagements=1e6)
+    few = not_judged("2024-01-02", 45.0, "not judged: 45 engagements")
+    (table,) = site_drift.drift_page(None, pd.concat([few, many]), lambda kind, name: "").sections[0].tables
+    places = [table.columns.index(name) for name in ("engagements", "compared")]
+    assert [[row[place].text for place in places] for row in table.rows] == [["1,000,000", "20,000"], ["45", "0"]]
+    (table,) = (
+        site_drift.drift_page(None, verdicts(("window", "4", "2024-01-03", True, False)), lambda kind, name: "")
+        .sections[1]
+        .tables
+    )
+    assert [table.rows[0][place].text for place in places] == ["", "9"]  # the windows' summary does not count what came
+
+
 @pytest.mark.parametrize(
     ("changes", "state"),
     [
@@ -255,6 +284,58 @@ def test_what_was_decided_before_a_replay_does_not_stretch_its_days() -> None:
     page = site_decay.decay_page(None, {}, (), quality, marks, ())
     drawn = page.sections[1].figures[0]
     assert [str(at) for at, _ in drawn.marks] == ["2024-01-02T12"]
+
+
+def landed_quality(checkpoint: str, contender: str, value: float) -> pd.DataFrame:
+    """One landed day of cold items, as one contender of a champion's measurement did on it."""
+    return pd.DataFrame(
+        {
+            "checkpoint": [checkpoint],
+            "model": "sasrec" if contender == "champion" else "decayed_popularity",
+            "contender": contender,
+            "partition": "2024-01-01",
+            "starts_at": pd.Timestamp("2024-01-01"),
+            "ends_at": pd.Timestamp("2024-01-02"),
+            "slice": "cold",
+            "metric": "ndcg",
+            "k": 10,
+            "value": value,
+            "ci_low": value - 0.01,
+            "ci_high": value + 0.01,
+            "n": 7,
+        }
+    )
+
+
+def test_every_champion_stands_beside_the_floor_on_its_own_slices() -> None:
+    former, serving = "ffffffffffff", "000000000000"
+    parts = [
+        landed_quality(checkpoint, contender, value)
+        for checkpoint, floor in ((serving, 0.5), (former, 0.1))
+        for contender, value in (("champion", 0.3), ("floor", floor))
+    ]
+    page = site_decay.decay_page(None, {}, (), pd.concat(parts), (), ())
+    (drawn,) = page.sections[1].figures
+    values = dict(zip(drawn.frame["line"], drawn.frame["value"], strict=True))
+    assert values == {"sasrec 000000": 0.3, "floor 000000": 0.5, "sasrec ffffff": 0.3, "floor ffffff": 0.1}
+    assert drawn.lines["floor 000000"] == LineStyle(drawn.lines["sasrec 000000"].slot, "dash")
+    assert drawn.lines["floor ffffff"] == LineStyle(drawn.lines["sasrec ffffff"].slot, "dash")
+    assert drawn.lines["sasrec 000000"].slot != drawn.lines["sasrec ffffff"].slot
+
+
+@pytest.mark.parametrize(("ks", "shown"), [((5, 20), 5), ((20, 5), 20), ((5, 10), 10)])
+def test_windows_are_shown_at_the_headline_k(ks: tuple[int, ...], shown: int) -> None:
+    rows = [
+        {"model": "sasrec", "window": window, "slice": "overall", "metric": metric, "k": k, "value": k / 100, "n": 9}
+        for window in ("0", "1", "all")
+        for metric in ("hr", "ndcg")
+        for k in ks
+    ]
+    lists = {**rows[0], "metric": "coverage", "k": 10}
+    metrics = pd.DataFrame([*rows, lists]).assign(ci_low=0.0, ci_high=1.0)
+    figures = site_decay.decay_page(metrics, {}, (), None, (), ()).sections[0].figures
+    assert [drawn.panels for drawn in figures] == [{"overall": f"HR@{shown}"}, {"overall": f"NDCG@{shown}"}]
+    assert all(set(drawn.frame["value"]) == {shown / 100} for drawn in figures)
 
 
 def test_of_a_contest_the_headline_is_shown_and_the_rest_folded() -> None:

@@ -6,6 +6,9 @@
     alert.json                                 the latest judgement, see :mod:`.alert`
 
 A partition's ranks are written after its rows in the tables: where they lie, the rest is there too.
+
+In the tables partitions are in time order, and of one partition the checkpoints in the order in which they were
+measured: the last one is what served when it was last looked at.
 """
 
 import shutil
@@ -56,11 +59,8 @@ _COLUMNS: Final = {
     ),
 }
 TABLES: Final = tuple(_COLUMNS)
-ORDER: Final = {
-    "quality": ["starts_at", "checkpoint", "contender"],
-    "predictions": ["starts_at", "checkpoint"],
-    "embeddings": ["starts_at", "checkpoint"],
-}
+ORDER: Final = ["starts_at", "partition"]
+"""By nothing else: within a partition, rows stay in the order in which they were put."""
 
 
 @dataclass(frozen=True)
@@ -157,6 +157,8 @@ def read_table(storage: Storage, table: str) -> pd.DataFrame:
 def upsert(storage: Storage, table: str, rows: pd.DataFrame, measured: Collection[tuple[str, str]]) -> Path:
     """Put ``rows`` in the place of what the table has of ``measured``, atomically and under a lock.
 
+    Within a partition they come behind what was measured of other checkpoints before.
+
     Args:
         rows: new ones, of ``measured`` only; a partition may have none.
         measured: (checkpoint12, partition) pairs.
@@ -168,7 +170,7 @@ def upsert(storage: Storage, table: str, rows: pd.DataFrame, measured: Collectio
             return path
         parts = [held[~_among(held, measured)], rows]
         together = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
-        ordered = together[list(_COLUMNS[table])].sort_values(ORDER[table], kind="stable", ignore_index=True)
+        ordered = together[list(_COLUMNS[table])].sort_values(ORDER, kind="stable", ignore_index=True)
         return write_parquet(path, ordered)
 
 

@@ -8,18 +8,21 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from assets.champion.quality.files import table_path
+from assets.champion.quality.files import SHORT, read_table
 from assets.config import Settings
 from assets.evaluation.protocol import of_protocol
 from assets.ingestion.landing.partitions import bounds, is_partition
 from assets.monitoring.tables import drift_path, verdicts_path
 from assets.schema import ALL_WINDOWS, CaseSlice, Columns
 from assets.serving.live.freshness import report_path as ats_report_path
+from assets.serving.live.generation import current
 from assets.storage import Storage, read_parquet
+from dashboards.headline import measured_k
 from dashboards.workspace_scalars import Moment, Scalar
 
 SLICES: Final = (CaseSlice.OVERALL, CaseSlice.HEAD, CaseSlice.TAIL, CaseSlice.COLD)
-METRICS: Final = {"ndcg": "NDCG@10", "hr": "HR@10"}
+METRICS: Final = {"ndcg": "NDCG", "hr": "HR"}
+"""Of each the headline k is shown."""
 SHARES: Final = ("cold_share", "tail_share", "unknown_user_share", "events_per_hour")
 EMBEDDINGS: Final = {
     "mean_distance": "embedding distance",
@@ -82,16 +85,17 @@ def _drift(storage: Storage, _: Settings, spans: dict[Key, pd.Timestamp]) -> Ite
 
 
 def _windows(storage: Storage, settings: Settings, spans: dict[Key, pd.Timestamp]) -> Iterator[tuple[Key, Scalar]]:
-    """Metrics of evaluation windows, the headline protocol alone."""
+    """Metrics of evaluation windows, the headline protocol and k alone."""
     if not (storage.metrics.exists() and storage.table("split_bounds").exists()):
         return
     bounds_of = storage.read_table("split_bounds").dropna(subset=[Columns.WINDOW])
     starts = {str(int(row[Columns.WINDOW])): row[Columns.STARTS_AT] for row in bounds_of.to_dict("records")}
     table = of_protocol(read_parquet(storage.metrics), settings.evaluation.headline)
+    k = measured_k(table)
     chosen = table[
         table[Columns.SLICE].isin(SLICES)
         & table["metric"].isin(METRICS)
-        & (table["k"] == 10)
+        & (table["k"] == k)
         & (table[Columns.WINDOW].astype(str) != str(ALL_WINDOWS))
     ]
     keys = [Columns.WINDOW, "metric", Columns.SLICE, "model"]
@@ -100,15 +104,14 @@ def _windows(storage: Storage, settings: Settings, spans: dict[Key, pd.Timestamp
         if name in starts:
             spans.setdefault(("window", name), pd.Timestamp(starts[name]))
             of = f"{row[Columns.SLICE]}, {row['model']}"
-            yield ("window", name), Scalar(METRICS[row["metric"]], float(row["value"]), of)
+            yield ("window", name), Scalar(f"{METRICS[row['metric']]}@{k}", float(row["value"]), of)
 
 
 def _quality(storage: Storage, _: Settings, spans: dict[Key, pd.Timestamp]) -> Iterator[tuple[Key, Scalar]]:
     """The champion and the floor on landed partitions; overall, the champion is tested against the floor."""
-    table = _latest(table_path(storage, "quality"))
-    if table.empty:
-        return
-    table = table[table[Columns.SLICE].isin(SLICES) & table["metric"].isin(METRICS) & (table["k"] == 10)]
+    table = _latest(storage, "quality")
+    k = measured_k(table)
+    table = table[table[Columns.SLICE].isin(SLICES) & table["metric"].isin(METRICS) & (table["k"] == k)]
     keys = ["partition", "metric", Columns.SLICE]
     floors = table[table["contender"] == "floor"].set_index(keys)["value"].to_dict()
     for row in table.to_dict("records"):
@@ -117,13 +120,13 @@ def _quality(storage: Storage, _: Settings, spans: dict[Key, pd.Timestamp]) -> I
         of = f"{part}, floor" if row["contender"] == "floor" else f"{part}, {row['model']}"
         key = _seen(spans, row["partition"])
         test = "at least" if tested and np.isfinite(floor) else None
-        yield key, Scalar(METRICS[row["metric"]], row["value"], of, test, floor if test else 0.0)
+        yield key, Scalar(f"{METRICS[row['metric']]}@{k}", row["value"], of, test, floor if test else 0.0)
 
 
 def _models(storage: Storage, _: Settings, spans: dict[Key, pd.Timestamp]) -> Iterator[tuple[Key, Scalar]]:
     """Embeddings and predictions per model."""
     for table, named in (("embeddings", EMBEDDINGS), ("predictions", PREDICTIONS)):
-        for row in _latest(table_path(storage, table)).to_dict("records"):
+        for row in _latest(storage, table).to_dict("records"):
             key = _seen(spans, row["partition"])
             for column, name in named.items():
                 yield key, Scalar(name, float(row[column]), row["model"])
@@ -137,13 +140,19 @@ def _ats(storage: Storage, settings: Settings, spans: dict[Key, pd.Timestamp]) -
             yield key, Scalar("ATS p95", row["p95"], test="at most", threshold=bound)
 
 
-def _latest(path: Path) -> pd.DataFrame:
-    """Of several checkpoints measured on one partition by one model, the rows that were written last."""
-    table = pd.DataFrame(_rows(path))
+def _latest(storage: Storage, name: str) -> pd.DataFrame:
+    """Of several checkpoints on one partition (and of one model, where rows are not held to a floor) the rows of one.
+
+    That is the checkpoint that serves, else the one that was measured last, as the tables have it.
+    """
+    table = read_table(storage, name)
     if table.empty:
         return table
-    last = table.groupby(["partition", "model"] if "contender" not in table else ["partition"])["checkpoint"]
-    return table[table["checkpoint"] == last.transform("last")]
+    generation = current(storage)
+    serves = None if generation is None else generation.record().checkpoint[:SHORT]
+    ahead = table.assign(serves=table["checkpoint"] == serves).sort_values("serves", kind="stable")
+    last = ahead.groupby(["partition", "model"] if "contender" not in table else ["partition"])["checkpoint"]
+    return table[table["checkpoint"] == last.transform("last").reindex(table.index)]
 
 
 def _seen(spans: dict[Key, pd.Timestamp], partition: str) -> Key:

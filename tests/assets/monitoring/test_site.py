@@ -117,7 +117,7 @@ def test_figures_hold_what_the_files_say(storage: Storage) -> None:
     assert overall["sasrec"]["x"][0] == "2024-02-01 00:00"
     assert (overall["popularity"]["line"]["dash"], overall["sasrec"]["line"]["dash"]) == ("dash", "solid")
     landed = {trace["name"] for trace in panels[8]["data"]}  # type: ignore[attr-defined]
-    assert landed == {"ihm_sasrec aaaaaa", "ihm_sasrec bbbbbb", "floor"}
+    assert landed == {"ihm_sasrec aaaaaa", "ihm_sasrec bbbbbb", "floor aaaaaa", "floor bbbbbb"}
     assert len(panels[8]["layout"]["shapes"]) == 2  # type: ignore[index]  # the first, and the one that won
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import dagster as dg
 import numpy as np
@@ -19,7 +20,9 @@ import requests
 from evidently.core.serialization import SnapshotModel
 from evidently.ui.workspace import Workspace
 
+from assets.champion.quality.files import frame_of, upsert
 from assets.config import PROJECT_ROOT, Settings
+from assets.monitoring.evidently import collect
 from assets.monitoring.evidently.assets import evidently_workspace
 from assets.monitoring.evidently.collect import collect_moments
 from assets.monitoring.evidently.workspace import project_id, snapshot_path, workspace_path, write_workspace
@@ -31,6 +34,7 @@ from dashboards.workspace_scalars import Moment, Scalar
 from tests.browser import chromium_page
 
 FIRST = datetime(2024, 3, 1, tzinfo=UTC)
+FORMER, WINNER = "f" * 12, "0" * 12
 
 
 def verdict(day: int, score: float) -> Verdict:
@@ -120,6 +124,67 @@ def test_windows_have_the_headline_protocol_alone(settings: Settings) -> None:
     (moment,) = collect_moments(storage, settings)
     assert (moment.kind, moment.name, moment.at) == ("window", "0", datetime(2024, 2, 1, tzinfo=UTC))
     assert moment.scalars == (Scalar("HR@10", pytest.approx(0.3), "overall, cdn"),)
+
+
+@pytest.fixture
+def promoted(settings: Settings) -> Storage:
+    """One day on which a champion below the floor and then, of a smaller digest, one above it were measured."""
+    day = {"starts_at": pd.Timestamp("2024-03-01"), "ends_at": pd.Timestamp("2024-03-02"), "partition": "2024-03-01"}
+    interval = {"ci_low": 0.0, "ci_high": 1.0, "n": 9, "cases": 9, "ranked": 9}
+    predicted = {"lists": 9, "mean_popularity": 2.0, "score_p10": 1.0, "score_p50": 2.0, "score_p90": 3.0, "scores": 0}
+    for checkpoint, value, floor in ((FORMER, 0.05, 0.1), (WINNER, 0.7, 0.5)):
+        identity = {**day, "checkpoint": checkpoint, "model": "sasrec"}
+        of = {"slice": "overall", "metric": "ndcg", "k": 10}
+        rows = [
+            {**identity, **of, **interval, "contender": contender, "value": number}
+            for contender, number in (("champion", value), ("floor", floor))
+        ]
+        tables = {"quality": rows, "predictions": [{**identity, **predicted, "coverage": value}]}
+        for table, held in tables.items():
+            upsert(settings.storage, table, frame_of(table, held, {}), [(checkpoint, "2024-03-01")])
+    return settings.storage
+
+
+def judged(storage: Storage, settings: Settings) -> tuple[float, float, float]:
+    """The champion's NDCG@10 on the day, what it is tested against, and its coverage."""
+    (moment,) = collect_moments(storage, settings)
+    found = numbers(moment)
+    quality = found["NDCG@10", "overall, sasrec"]
+    assert found["NDCG@10", "overall, floor"].value == quality.threshold
+    return quality.value, quality.threshold, found["coverage", "sasrec"].value
+
+
+def test_after_a_promotion_the_new_champion_is_judged(promoted: Storage, settings: Settings) -> None:
+    assert judged(promoted, settings) == (0.7, 0.5, 0.7)
+
+
+def test_after_a_rollback_the_one_that_serves_again_is_judged(
+    promoted: Storage, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Serving:
+        def record(self) -> SimpleNamespace:
+            return SimpleNamespace(checkpoint=FORMER + " and the rest of its digest")
+
+    monkeypatch.setattr(collect, "current", lambda _: Serving())
+    assert judged(promoted, settings) == (0.05, 0.1, 0.05)
+
+
+def test_windows_and_their_panels_are_at_the_headline_k(settings: Settings) -> None:
+    storage, headline = settings.storage, settings.evaluation.headline
+    histories = {"user_history": headline.user_history.value, "item_embeddings": headline.item_embeddings.value}
+    rows = [
+        {"protocol": "full", **histories, "model": "cdn", "slice": "overall", "metric": metric, "k": k, "window": "0"}
+        for metric in ("hr", "ndcg")
+        for k in (5, 20)
+    ]
+    write_parquet(storage.metrics, pd.DataFrame(rows).assign(value=0.25))
+    bounds = pd.DataFrame({"split": ["test"], "window": [0], "starts_at": [pd.Timestamp("2024-02-01")]})
+    write_parquet(storage.table("split_bounds"), bounds)
+    moments = collect_moments(storage, settings)
+    assert list(numbers(moments[0])) == [("HR@5", "overall, cdn"), ("NDCG@5", "overall, cdn")]
+    board = dashboard_of(moments, project_id(storage))
+    assert [panel.title for panel in board.panels] == ["Quality: NDCG@5", "Quality: HR@5"]
+    assert [len(panel.values) for panel in board.panels] == [1, 1]
 
 
 def read(storage: Storage, moment: Moment) -> SnapshotModel:
