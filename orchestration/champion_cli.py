@@ -54,6 +54,7 @@ def retrain(
     prepare_home(settings)
     from orchestration.runner import run_assets
 
+    _require_alone(settings, console)
     for net in nets:  # a run each: a range of partitions would hold those between them too
         _require(settings, run_assets(settings, [keys.CHALLENGER], console, [net]), console)
     _require(settings, run_assets(settings, [keys.CONTEST, keys.PROMOTION], console), console)
@@ -112,6 +113,19 @@ def champion(
     )
     if entries:
         console.print(_table(entries[-SHOWN:]))
+
+
+def _require_alone(settings: Settings, console: Console) -> None:
+    """End the command where a retrain is at work: two would write the same challengers."""
+    from orchestration.home import open_instance
+    from orchestration.jobs import RETRAIN
+    from orchestration.run_requests import why_not
+
+    with open_instance(settings) as instance:
+        held = why_not(instance, RETRAIN)
+    if held is not None:
+        way_out = "wait for it, or end it in the UI (`thaw ui`, page Runs), then run this again"
+        _fail(f"Nothing was trained: {held}; {way_out}.", console)
 
 
 def _replace(settings: Settings, console: Console) -> None:

@@ -4,12 +4,14 @@ import os
 from typing import Annotated
 
 import typer
+from pydantic import ValidationError
 
-from assets.config import ConfigError, Settings, load_settings
+from assets.config import ConfigError, Settings, TrainingConfig, load_settings
 from assets.config.data_format import DataFormatError, require_format
 
 Dataset = Annotated[str | None, typer.Option(help="registered dataset; default: THAW_DATASET or 'simulated'")]
 Models = Annotated[str | None, typer.Option(help="comma-separated roster; default: THAW_MODELS or the default roster")]
+Seeds = Annotated[int | None, typer.Option(min=1, help="train the nets with this many seeds")]
 
 
 def settings_of(dataset: str | None, models: str | None = None, *, registered: bool = True) -> Settings:
@@ -35,6 +37,22 @@ def settings_of(dataset: str | None, models: str | None = None, *, registered: b
         typer.secho(str(error), fg="red", err=True)
         raise typer.Exit(1) from error
     return settings
+
+
+def with_seeds(settings: Settings, seeds: int | None) -> Settings:
+    """The settings with as many training seeds as the option ``--seeds`` asks for; as they are without it.
+
+    Raises:
+        typer.BadParameter: when there are not so many from ``training.seed`` on.
+    """
+    if seeds is None:
+        return settings
+    try:
+        training = TrainingConfig.model_validate(settings.training.model_dump() | {"seeds": seeds})
+    except ValidationError as error:
+        problems = "; ".join(problem["msg"] for problem in error.errors())
+        raise typer.BadParameter(problems, param_hint="--seeds") from error
+    return settings.model_copy(update={"training": training})
 
 
 def _check_names(settings: Settings, registered: bool) -> None:

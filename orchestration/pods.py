@@ -1,16 +1,21 @@
 """What Kubernetes gives the pods of steps and runs: an executor for the batch jobs, and tags for the others."""
 
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from typing import Any, Final
 
 import dagster as dg
 
 from assets import keys
-from assets.config import Settings
+from assets.config import ConfigError, Settings
+from assets.config.deployment import MEASURED
 
 POD_TAG: Final = "dagster-k8s/config"
 VOLUME: Final = "dataset"
 BUILT: Final = (keys.STAGING, keys.SPLITS, keys.SLICES, keys.HISTORIES)
+SHOWN: Final = 5
+"""Steps that a message names, at most."""
+
 ON_VOLUME: Final = (keys.SERVING, keys.CHAMPION, keys.MONITORING)
 """Stages that read or write what stays on one machine."""
 
@@ -32,11 +37,15 @@ def executor_of(settings: Settings, steps: Mapping[str, str]) -> dg.ExecutorDefi
         steps: as :func:`steps_of` gives them.
 
     Raises:
+        ConfigError: for resources of a step that is not in the graph.
         ImportError: without the extra, naming it.
     """
     held = settings.steps
     if held.executor == "in_process":
         return dg.in_process_executor
+    for name in set(held.resources or {}) - {*MEASURED, *steps}:
+        closest = ", ".join(get_close_matches(name, steps, SHOWN))
+        raise ConfigError(f"steps.resources.{name} is no stage and no step; closest are {closest}")
     try:
         from dagster_k8s import k8s_job_executor  # noqa: PLC0415 - an extra
     except ImportError as error:

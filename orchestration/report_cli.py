@@ -8,7 +8,7 @@ from rich.console import Console
 
 from assets.config import Settings
 from orchestration.home import prepare_home
-from orchestration.options import Dataset, Models, settings_of
+from orchestration.options import Dataset, Models, Seeds, settings_of, with_seeds
 
 if TYPE_CHECKING:  # both import Dagster or torch: `thaw --help` does without
     from assets.evaluation.likes import Like
@@ -21,7 +21,7 @@ app = typer.Typer()
 def report(
     dataset: Dataset = None,
     models: Models = None,
-    seeds: Annotated[int | None, typer.Option(min=1, help="train the nets with this many seeds")] = None,
+    seeds: Seeds = None,
     like: Annotated[
         str | None,
         typer.Option(
@@ -33,9 +33,7 @@ def report(
 ) -> None:
     """Run what is missing for a dataset's pages of results, then write the pages and their figures."""
     console = Console(highlight=False)
-    settings = settings_of(dataset, models)
-    if seeds:
-        settings = settings.model_copy(update={"training": settings.training.model_copy(update={"seeds": seeds})})
+    settings = with_seeds(settings_of(dataset, models), seeds)
     prepare_home(settings)
     from orchestration.report import RESULTS  # noqa: PLC0415
 

@@ -19,8 +19,9 @@ from orchestration.home import open_instance
 from orchestration.jobs import REFRESH_ALL, out_of_reach
 from orchestration.mirror import following
 from orchestration.progress import print_plan, step_lines
+from orchestration.run_requests import part_of
 from orchestration.slots import free_dead_slots, process_tags
-from orchestration.unchanged import Plan, forget, plan, record
+from orchestration.unchanged import Plan, forget, inputs_before, plan, record
 from orchestration.units import finished_of, known_of, units_of
 
 
@@ -168,15 +169,21 @@ def _execute(
     units = units_of(work.definitions)
     touched = [unit for unit in units if names is None or names.intersection(unit.assets)]
     forget(work.settings.storage, touched)
+    before = inputs_before(touched, units, work.settings)
     started = datetime.now(UTC)
     result = job.execute_in_process(
         instance=work.instance,
         asset_selection=chosen,
         raise_on_error=False,
         run_config={"loggers": {"progress": {}}, "ops": dict(ops)},
-        tags={**process_tags(), "thaw/dataset": work.settings.dataset, **_range(partitions)},
+        tags={
+            **process_tags(),
+            **(part_of(chosen) if chosen else {}),
+            "thaw/dataset": work.settings.dataset,
+            **_range(partitions),
+        },
     )
-    record(touched, units, work.settings, finished_of(result, work.instance, touched), started)
+    record(touched, units, work.settings, finished_of(result, work.instance, touched), started, before)
     return _outcome(result)
 
 

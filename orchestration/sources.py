@@ -10,34 +10,18 @@ import hashlib
 import platform
 from collections.abc import Iterable, Iterator
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
 from assets.config import PROJECT_ROOT
+from orchestration.surroundings import libraries
 
 LENGTH: Final = 16
 PACKAGES: Final = ("assets", "models", "dashboards", "orchestration")
-LIBRARIES: Final = (
-    "dbt-core",
-    "dbt-duckdb",
-    "duckdb",
-    "evidently",
-    "faiss-cpu",
-    "great-expectations",
-    "lightning",
-    "matplotlib",
-    "numpy",
-    "pandas",
-    "plotly",
-    "pyarrow",
-    "torch",
-)
-"""Whose versions count: another one may give other numbers."""
 
 
 def source_digest(modules: Iterable[str], places: Iterable[str] = (), root: Path = PROJECT_ROOT) -> str:
-    """Digest of all that ``modules`` may run, of the files at ``places``, and of the libraries' versions.
+    """Digest of all that ``modules`` may run, of the files at ``places``, and of the versions of all that is installed.
 
     Args:
         modules: dotted names.
@@ -126,11 +110,4 @@ def _file_digest(path: Path) -> str:
 
 @cache
 def _environment() -> str:
-    return "\n".join([platform.python_version(), *(f"{name} {_version(name)}" for name in LIBRARIES)])
-
-
-def _version(library: str) -> str:
-    try:
-        return version(library)
-    except PackageNotFoundError:
-        return "none"
+    return "\n".join([platform.python_version(), *libraries()])

@@ -11,16 +11,21 @@ from pathlib import Path
 from typing import Any, Final
 
 from assets import keys
-from assets.config import Settings
+from assets.config import ConfigError, Settings
 from assets.evaluation import files
+from assets.ingestion.encoders import SentenceEncoder
 from assets.ingestion.ingest import REPORT
+from assets.ingestion.registry import text_options
 from assets.ingestion.validate import Reason
 from assets.monitoring.places import summary_path
 from assets.monitoring.tables import drift_path, verdicts_path
 from assets.quality.results import EXPORTED, LEAKAGE, RAW, page_path, result_path
+from assets.serving.engines import is_there
+from assets.serving.live.generation import GenerationError, current
 from assets.training.registry import MODELS
 from assets.training.seeds import seeds_of
 from assets.transforms.engines import ENGINES
+from orchestration.surroundings import accelerator, addresses
 
 FLOOR: Final = "decayed_popularity"
 """Ranks for users without history, so its hyper-parameters count for every model's ranks."""
@@ -48,6 +53,13 @@ TO_RANKS: Final = ("evaluation.ks", "evaluation.bootstrap_samples", "evaluation.
 
 BEFORE_TABLES: Final = (*SOURCE, "transforms")
 """And of what the tables are made with: they are the same under each engine."""
+
+SERVERS: Final[Mapping[tuple[str, str, str], tuple[str, ...]]] = {
+    ("store", "kind", "redis"): ("THAW_REDIS_URL",),
+    ("index", "kind", "milvus"): ("THAW_MILVUS_URI",),
+    ("transforms", "engine", "spark_thrift"): ("THAW_SPARK_HOST", "THAW_SPARK_PORT", "THAW_SPARK_SCHEMA"),
+}
+"""Section, key and value of the settings that lead to a server -> variables that say to which."""
 
 AFTER_TABLES: Final = ("models", "evaluation", "training", "index", "store", "drift", *LIVE_ONLY)
 
@@ -77,8 +89,13 @@ class Station:
     unsettled: Callable[[Settings], bool] = lambda _: False
 
     def shaping(self, settings: Settings) -> Dump:
-        """The settings that may shape its outputs, as JSON values."""
+        """The settings that may shape its outputs, as JSON values, with the servers and the device they lead to."""
         held: Dump = settings.model_dump(mode="json")
+        for (section, key, value), variables in SERVERS.items():
+            if held[section][key] == value:
+                held[section]["server"] = addresses(variables)
+        if held["training"]["device"] == "auto":
+            held["training"]["device"] = f"auto: {accelerator()}"
         held["datasets"] = held["datasets"].get(settings.dataset, {})
         training = held["training"]
         training.pop("grids", None)
@@ -98,10 +115,20 @@ def _drop(held: Any, path: list[str]) -> None:
 
 
 def _source(settings: Settings) -> list[Path]:
-    """Where a dataset's files may lie, and what landed or was removed since."""
+    """Where a dataset's files may lie, what makes vectors of its texts, and what landed or was removed since."""
     storage = settings.storage
     own = [settings.data_dir / settings.dataset] if settings.data_dir else []
-    return [*own, storage.base / "source", storage.live / "landed", storage.live / "removed.json"]
+    return [*own, *_encoder(settings), storage.base / "source", storage.live / "landed", storage.live / "removed.json"]
+
+
+def _encoder(settings: Settings) -> list[Path]:
+    """The folder of the model that encodes texts, where the settings or the mapping name one."""
+    try:
+        text = text_options(settings)
+    except ConfigError:  # ingestion says what is wrong
+        return []
+    encoder = None if text is None else text.encoder
+    return [Path(encoder.model)] if isinstance(encoder, SentenceEncoder) and Path(encoder.model).is_dir() else []
 
 
 def _has_rows_of_the_future(settings: Settings) -> bool:
@@ -117,6 +144,15 @@ def _serving(settings: Settings) -> list[Path]:
     live = settings.storage.live
     kept = ("generations", "current.json", "landed", "removed.json")
     return [*(live / name for name in kept), settings.storage.champion / "record.jsonl"]
+
+
+def _servers_lack_it(settings: Settings) -> bool:
+    """Whether a server that holds what serves is out of reach, or has nothing of it: it may have been emptied."""
+    try:
+        generation = current(settings.storage)
+        return generation is not None and not is_there(generation.engines, generation.store)
+    except (GenerationError, OSError, ValueError):  # what cannot be read is in doubt
+        return True
 
 
 def _shown(settings: Settings) -> list[Path]:
@@ -224,7 +260,12 @@ STATIONS: Final[Mapping[str, Station]] = {
         (keys.COMPARISONS, _judge(files.comparisons_path, files.comparisons_text_path)),
         (
             keys.ITEM_INDEX,
-            Station(writes=_serving, without_effect=("drift", *LIVE_ONLY, *BEFORE_TABLES, *TO_RANKS), daily=True),
+            Station(
+                writes=_serving,
+                unsettled=_servers_lack_it,
+                without_effect=("drift", *LIVE_ONLY, *BEFORE_TABLES, *TO_RANKS),
+                daily=True,
+            ),
         ),
         (
             keys.ENGAGEMENT_DRIFT,

@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 
 from orchestration.home import prepare_home
-from orchestration.options import Dataset, settings_of
+from orchestration.options import Dataset, Seeds, settings_of, with_seeds
 
 app = typer.Typer()
 INTERRUPTED = 130
@@ -18,14 +18,12 @@ INTERRUPTED = 130
 def studies(
     dataset: Dataset = None,
     only: Annotated[str | None, typer.Option(help="comma-separated names of studies; default: all")] = None,
-    seeds: Annotated[int | None, typer.Option(min=1, help="train the nets with this many seeds")] = None,
+    seeds: Seeds = None,
     to: Annotated[Path | None, typer.Option(help="folder of the page; default: docs/results")] = None,
 ) -> None:
     """Make the studies of a dataset, each under the split it needs, then write their page."""
     console = Console(highlight=False)
-    settings = settings_of(dataset)
-    if seeds:
-        settings = settings.model_copy(update={"training": settings.training.model_copy(update={"seeds": seeds})})
+    settings = with_seeds(settings_of(dataset), seeds)
     prepare_home(settings)
     from orchestration.report import RESULTS  # noqa: PLC0415 - imports Dagster and torch
     from orchestration.studies import chosen, make, write_page  # noqa: PLC0415

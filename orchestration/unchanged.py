@@ -3,9 +3,12 @@
 A step is left out when all of this holds; whatever is missing, unreadable or in doubt makes it run.
 
 - Its last run under ``thaw`` succeeded, its checks were all evaluated and none of severity error failed.
-- Code is the same: its module's and its checks', all they import, and the libraries that numbers come from.
-- Settings that may shape it are the same (:mod:`orchestration.stations`), and the day too, where it looks at the clock.
+- Code is the same: its module's and its checks', all they import, and the version of everything that is installed.
+- Settings that may shape it are the same (:mod:`orchestration.stations`), with the servers that they lead to, and the
+  day too, where it looks at the clock.
 - What it read and what it wrote is as it was: the same files of the same size, written and touched at the same instant.
+  That is written down when the run ended, and only where nothing of what it read was added, altered or removed since
+  the step began.
 - Dagster's latest materialization of each of its assets is that run's, and no check of it failed since.
 - Every step before it is left out too.
 
@@ -144,15 +147,25 @@ def record(
     settings: Settings,
     run: "Finished",
     now: datetime,
+    before: Mapping[str, Files] | None = None,
 ) -> None:
-    """Write the accounts of those ``units`` that ended well in ``run``, and whose files nobody else wrote meanwhile."""
+    """Write the accounts of those ``units`` that ended well in ``run``, and whose files nobody else touched meanwhile.
+
+    Args:
+        all_units: of the graph.
+        now: when the run began.
+        before: what :func:`inputs_before` gave before the run; a file of it that is gone was removed meanwhile.
+    """
     by_name, marks = {unit.name: unit for unit in all_units}, _Marks(settings.storage.base)
     for unit in units:
         if unit.station is None or not run.ended_well(unit):
             continue
         read, wrote = marks.of(_reads(unit, by_name, settings)), marks.of(_writes(unit, settings))
-        if not wrote or _latest(read) > run.began[unit.name] or _latest(wrote) > run.ended[unit.name]:
+        touched = max(_latest(read), _folders_touched(unit.station.reads(settings)))
+        if not wrote or touched > run.began[unit.name] or _latest(wrote) > run.ended[unit.name]:
             continue  # something else wrote to its input or output meanwhile: nobody knows which version it read
+        if (before or {}).get(unit.name, {}).keys() - read.keys():
+            continue  # the step may have read what is gone: what it wrote would hold it for ever
         account = Account(
             run_id=run.run_id,
             code=code_of(unit),
@@ -163,6 +176,13 @@ def record(
             warnings=[check for check in unit.checks if check in run.warned],
         )
         write_json(account_path(settings.storage, unit.name), asdict(account))
+
+
+def inputs_before(units: Iterable[Unit], all_units: Sequence[Unit], settings: Settings) -> dict[str, Files]:
+    """What each of ``units``, which are about to run, may read and none of them writes, by the unit's name."""
+    running, marks = {unit.name for unit in units}, _Marks(settings.storage.base)
+    others = {unit.name: unit for unit in all_units if unit.name not in running}
+    return {unit.name: marks.of(_reads(unit, others, settings)) for unit in all_units if unit.name in running}
 
 
 @dataclass(frozen=True)
@@ -234,7 +254,8 @@ def _writes(unit: Unit, settings: Settings) -> list[Path]:
 def _reads(unit: Unit, by_name: Mapping[str, Unit], settings: Settings) -> list[Path]:
     """What it reads besides, and what the units before it wrote."""
     own = unit.station.reads(settings) if unit.station else []
-    return [*own, *(path for name in unit.parents for path in _writes(by_name[name], settings))]
+    before = [by_name[name] for name in unit.parents if name in by_name]
+    return [*own, *(path for parent in before for path in _writes(parent, settings))]
 
 
 class _Marks:
@@ -265,6 +286,15 @@ def _files(place: Path) -> list[Path]:
 def _latest(files: Files) -> float:
     """When the last of some files was written or touched, in seconds since 1970."""
     return max((max(mark[1:]) / 1e9 for mark in files.values()), default=0.0)
+
+
+def _folders_touched(places: Iterable[Path]) -> float:
+    """When something was last added to, or taken from, a folder at or below ``places``, in seconds since 1970.
+
+    A file that is removed leaves no other trace.
+    """
+    held = [path for place in places for path in (place, *place.rglob("*")) if path.is_dir()]
+    return max((max(path.stat().st_mtime, path.stat().st_ctime) for path in held), default=0.0)
 
 
 def mark_of(path: Path) -> Mark:

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -36,6 +36,9 @@ from assets.training.checkpoints import CheckpointError, checkpoint_digest, read
 
 Told = Callable[[str], None]
 
+MINIMUM_RECALL: Final = "minimum_recall"
+"""In the evidence of a contest that was lost for its index: the recall that was asked for."""
+
 
 @dataclass(frozen=True)
 class Decision:
@@ -54,7 +57,7 @@ def act_on_contest(storage: Storage, settings: Settings, now: int, progress: Tol
     """Let the latest contest's challenger serve if it won, and record what came of it.
 
     A contest is decided once: what was rolled back stays so. One that was lost and is won when it is held again, under
-    other settings, is decided anew.
+    other settings, is decided anew; one that was lost for its index's recall, when a lower one is asked for by now.
 
     Args:
         now: wall clock, microseconds.
@@ -66,12 +69,20 @@ def act_on_contest(storage: Storage, settings: Settings, now: int, progress: Tol
     """
     account = latest_contest(storage)
     entry = decided(storage, account["name"])
-    if entry is not None and (entry.kind == "won" or not account["promoted"]):
+    if entry is not None and _stands(entry, account, settings):
         return Decision(entry, fresh=False)
     entry = _decide(storage, settings, account, now, progress)
     for name in prune(storage, settings.retraining.keep):
         progress(f"removed challenger {name}")
     return Decision(entry, fresh=True)
+
+
+def _stands(entry: RecordEntry, account: dict[str, Any], settings: Settings) -> bool:
+    """Whether what came of a contest is what would come of it now."""
+    if entry.kind == "won" or not account["promoted"]:
+        return True
+    asked = entry.evidence.get(MINIMUM_RECALL)  # absent where the contest itself was lost, and held again since
+    return asked is not None and settings.index.minimum_recall >= asked
 
 
 def _decide(storage: Storage, settings: Settings, account: dict[str, Any], now: int, progress: Told) -> RecordEntry:
@@ -96,6 +107,7 @@ def _decide(storage: Storage, settings: Settings, account: dict[str, Any], now: 
     except RecallError as error:
         progress(str(error))
         evidence |= {"verdict": "index finds too little", "reason": str(error)}
+        evidence |= {"recall": error.recall, MINIMUM_RECALL: error.minimum}
         return _record(storage, "lost", champion, now, account["name"], evidence)
     return _record(storage, "won", champion, now, account["name"], evidence)
 

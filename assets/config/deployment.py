@@ -81,6 +81,10 @@ MEASURED: Final = {
 run shared a process, so a pod of its own needs less."""
 
 
+OF_SEVERAL_ASSETS: Final = ("dbt_models", "ingest")
+"""Steps that are not called after their stage; all others are ``<stage>__<name>``."""
+
+
 class StepsConfig(StrictModel):
     """Who executes the steps of ``refresh_all`` and ``refresh_data``."""
 
@@ -103,6 +107,16 @@ class StepsConfig(StrictModel):
         given = [name for name in ("max_concurrent", "resources", "volume_claim") if getattr(self, name) is not None]
         if self.executor != "kubernetes" and given:
             raise ValueError(f"steps.{given[0]} is for pods: set steps.executor to kubernetes")
+        return self
+
+    @model_validator(mode="after")
+    def _names_what_there_is(self) -> Self:
+        for name in self.resources or {}:
+            if name.partition("__")[0] not in MEASURED and name not in OF_SEVERAL_ASSETS:
+                raise ValueError(
+                    f"steps.resources.{name} is no stage and no step: stages are {', '.join(MEASURED)}; steps"
+                    f" {', '.join(OF_SEVERAL_ASSETS)}, and those of stages, such as training__sasrec"
+                )
         return self
 
     def resources_of(self, stage: str, step: str) -> StepResources:

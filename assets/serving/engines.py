@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from assets.config import IndexKind, Settings, StoreKind, StrictModel
 from assets.serving.store.interface import KeyValueStore
+from assets.serving.store.meta import GENERATION, get_meta
 from assets.storage import write_json
 
 if TYPE_CHECKING:  # FAISS is loaded by those who search
@@ -78,6 +79,28 @@ def open_store(engines: Engines, path: Path) -> KeyValueStore:
     from assets.serving.store.lmdb_store import LmdbStore  # noqa: PLC0415 - not where another one serves
 
     return LmdbStore(path)
+
+
+def is_there(engines: Engines, path: Path) -> bool:
+    """Whether the servers of a generation answer and hold something of it; true where it has none.
+
+    Milvus Lite, which one process at a time may open, is not asked: what it holds are files.
+
+    Args:
+        path: as :func:`open_store` takes it.
+    """
+    try:
+        if engines.store == "redis":
+            with open_store(engines, path) as store, store.read() as reader:
+                if get_meta(reader, GENERATION) is None:
+                    return False
+        if engines.index == "milvus":
+            from assets.serving.milvus_server import collections, is_remote  # noqa: PLC0415 - an extra
+
+            return not is_remote() or bool(collections(engines.namespace))
+    except (OSError, ValueError):  # each engine's fault is the former, an address that cannot be one the latter
+        return False
+    return True
 
 
 def new_index(engines: Engines, dimension: int) -> "ServedIndex":

@@ -74,6 +74,11 @@ def _client(address: str, token: str, _process: int) -> "MilvusClient":
         return MilvusClient(uri=address, token=token, timeout=CONNECT_SECONDS)
 
 
+def is_remote() -> bool:
+    """Whether the environment names a server, and not the folder of a Milvus Lite."""
+    return "://" in os.environ.get(URI, "")
+
+
 def prefix(namespace: str) -> str:
     """What the names of a namespace's collections begin with."""
     return "thaw_" + re.sub(r"[^A-Za-z0-9]", "_", namespace) + "_"

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import dagster as dg
 import pytest
 from click.testing import Result
 from typer.testing import CliRunner
@@ -15,6 +16,9 @@ from assets.config import Settings
 from assets.serving.live.generation import require_current
 from orchestration import champion_cli, runner
 from orchestration.champion_cli import app
+from orchestration.home import open_instance, prepare_home
+from orchestration.jobs import RETRAIN
+from orchestration.run_requests import PART_OF
 from orchestration.runner import Outcome
 from tests.assets.champion.held import BETTER, with_retraining
 from tests.assets.serving.live.conftest import MODEL, Live, live, served_home, trained_home, unbuilt
@@ -53,6 +57,23 @@ def test_retrain_promote_look_and_roll_back(live: Live, thaw: Command, monkeypat
     assert rolled.exit_code == 0, rolled.output
     assert f"{MODEL} serves again, generation {before}; `thaw rollback` goes back to {after}." in rolled.output
     assert "made by `thaw run`" in thaw(live.settings, "champion").output
+    with open_instance(live.settings) as instance:
+        assert {run.tags[PART_OF] for run in instance.get_runs()} == {RETRAIN}
+
+
+def test_beside_a_retrain_none_begins(live: Live, thaw: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two would write the same challengers; whoever launched the other one."""
+    with_retraining(live)
+    monkeypatch.setattr(runner, "run_assets", lambda *_: pytest.fail("trained"))
+    prepare_home(live.settings)
+    with open_instance(live.settings) as instance:
+        run = instance.create_run_for_job(dg.job(name=RETRAIN)(lambda: None), status=dg.DagsterRunStatus.STARTING)
+    refused = thaw(live.settings, "retrain")
+    assert refused.exit_code == 1
+    assert (
+        f"Nothing was trained: run {run.run_id} of retrain has not ended (starting); wait for it, or" in refused.output
+    )
+    assert "`thaw ui`" in refused.output
 
 
 def test_each_challenger_is_a_run_of_its_own(live: Live, thaw: Command, monkeypatch: pytest.MonkeyPatch) -> None:

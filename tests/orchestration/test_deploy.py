@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 from assets.config import ConfigError, Settings, load_settings
-from assets.config.deployment import MEASURED
+from assets.config.deployment import MEASURED, OF_SEVERAL_ASSETS
 from orchestration.definitions import ASSETS, CHECKS
-from orchestration.pods import pod_of, steps_of
+from orchestration.pods import executor_of, pod_of, steps_of
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
@@ -119,6 +119,13 @@ def test_each_stage_has_a_measured_size_and_configuration_goes_before_it() -> No
     assert pod_of("serving", settings)["container_config"]["resources"]["limits"] == {"memory": "11Gi"}
 
 
+def test_resources_are_for_steps_that_there_are() -> None:
+    steps = steps_of([*ASSETS, *CHECKS])
+    assert {step for step in steps if step.partition("__")[0] not in {*MEASURED, "studies"}} == set(OF_SEVERAL_ASSETS)
+    with pytest.raises(ConfigError, match=r"training__sasrecc is no stage and no step; closest are .*training__sasrec"):
+        executor_of(in_pods(resources={"training__sasrecc": {"memory": "20Gi"}}), steps)
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
@@ -129,6 +136,10 @@ def test_each_stage_has_a_measured_size_and_configuration_goes_before_it() -> No
         ({"objects": {"url": "s3://key:secret@bucket"}}, "leave names and passwords to the environment"),
         ({"steps": {"executor": "kubernetes", "resources": {"training": {"memory": "4GB"}}}}, "'4GB' is no size"),
         ({"steps": {"executor": "kubernetes", "resources": {"training": {"cpu": "0"}}}}, "'0' is no number of cores"),
+        (
+            {"steps": {"executor": "kubernetes", "resources": {"trainnig": {"memory": "64Gi"}}}},
+            r"steps\.resources\.trainnig is no stage and no step: stages are ingestion, .*training",
+        ),
     ],
 )
 def test_settings_that_cannot_be_meant_are_refused(given: dict[str, Any], message: str) -> None:

@@ -28,6 +28,8 @@ from assets.stream import load_tables
 from assets.training.registry import DEFAULT_ROSTER
 from orchestration.definitions import CHECKS, STAGES, build_definitions
 from orchestration.home import open_instance
+from orchestration.jobs import REFRESH_ALL
+from orchestration.run_requests import PART_OF
 from orchestration.runner import Outcome, run_graph
 from orchestration.stations import NOWHERE, station_of
 from orchestration.summary import print_summary
@@ -278,6 +280,10 @@ def test_running_a_part_again_gives_the_same_metrics(finished: tuple[Settings, O
     outcome = run_graph(settings, "group:evaluation", Console(file=io.StringIO()))
     assert outcome.success, outcome
     assert settings.storage.metrics.read_bytes() == before
+    with open_instance(settings) as instance:
+        run = instance.get_run_by_id(outcome.run_id)
+    assert run is not None
+    assert run.tags[PART_OF] == REFRESH_ALL  # schedules wait for it
 
 
 def test_a_selection_without_assets_is_refused(finished: tuple[Settings, Outcome, str]) -> None:

@@ -8,11 +8,13 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from assets import keys
 from assets.config import Settings, load_settings
 from assets.serving.live.generation import FORMAT, Generation, GenerationRecord
 from assets.storage import write_json, write_text
 from orchestration.definitions import build_definitions
 from orchestration.jobs import DRIFT_REPORT, REFRESH_ALL, REFRESH_DATA, RETRAIN, RETRAIN_QUANTIZER, index_config
+from orchestration.run_requests import part_of
 
 ON, OFF = dg.DefaultScheduleStatus.RUNNING, dg.DefaultScheduleStatus.STOPPED
 TABLE = {
@@ -88,6 +90,20 @@ def test_a_tick_passes_while_a_run_of_its_job_has_not_ended(
 def test_a_tick_passes_while_thaw_run_is_at_work(settings: Settings, instance: dg.DagsterInstance) -> None:
     instance.create_run_for_job(dg.job(name=REFRESH_ALL)(lambda: None), status=dg.DagsterRunStatus.STARTED)
     assert REFRESH_ALL in tick(settings, "daily_refresh", instance).skip_message
+
+
+def test_a_tick_passes_while_the_command_line_does_its_work(settings: Settings, instance: dg.DagsterInstance) -> None:
+    """As `thaw retrain` and `thaw run --select` do, under a job of Dagster's own."""
+    serve(settings)
+    own_job = build_definitions(settings).resolve_implicit_global_asset_job_def()
+    for key, name in ((dg.AssetKey(keys.CONTEST), "monthly_retrain"), (dg.AssetKey(keys.METRICS), "daily_refresh")):
+        subset = own_job.get_subset(asset_selection={key})
+        run = instance.create_run_for_job(subset, status=dg.DagsterRunStatus.STARTED, tags=part_of([key]))
+        passed = tick(settings, name, instance)
+        assert not passed.run_requests
+        assert run.run_id in passed.skip_message
+        instance.report_run_failed(run)
+        assert tick(settings, name, instance).run_requests
 
 
 @pytest.mark.parametrize("name", [*NEEDS_INDEX, "weekly_drift"])

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import shutil
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,10 +12,23 @@ import pytest
 from assets.config import EvaluationConfig, Settings, load_settings
 from orchestration import unchanged
 from orchestration.stations import Station
-from orchestration.unchanged import Finished, Known, Plan, Unit, account_path, forget, plan, read_account, record
+from orchestration.unchanged import (
+    Finished,
+    Known,
+    Plan,
+    Unit,
+    account_path,
+    forget,
+    inputs_before,
+    plan,
+    read_account,
+    record,
+)
 
 NOW = datetime(2030, 1, 1, 23, tzinfo=UTC)
 RUN = "run-1"
+CLOCK = 0.05
+"""Seconds; file systems count time in steps of some milliseconds."""
 
 
 def station(name: str, reads: str | None = None, **more: object) -> Station:
@@ -125,6 +139,39 @@ def test_a_run_that_did_not_end_well_leaves_no_account(settings: Settings, chang
     forget(settings.storage, UNITS)
     record(UNITS, UNITS, settings, ended(**changes), NOW)
     assert again(settings).reasons["first"] == "no good run on record"
+
+
+@pytest.mark.parametrize("gone", ["source/rows.csv", "source"])
+def test_an_input_that_was_taken_away_since_the_step_leaves_no_account(settings: Settings, gone: str) -> None:
+    """What the step wrote may rest on it; nothing that is there afterwards says so."""
+    forget(settings.storage, UNITS)
+    before, run = inputs_before(UNITS, UNITS, settings), ended()
+    time.sleep(CLOCK)
+    place = settings.storage.base / gone
+    shutil.rmtree(place) if place.is_dir() else place.unlink()
+    record(UNITS, UNITS, settings, run, NOW, before)
+    assert again(settings).reasons == {"first": "no good run on record", "second": "first runs"}
+
+
+def test_an_input_that_came_and_went_meanwhile_leaves_no_account(settings: Settings) -> None:
+    forget(settings.storage, UNITS)
+    before, run = inputs_before(UNITS, UNITS, settings), ended()
+    time.sleep(CLOCK)
+    passing = settings.storage.base / "source" / "passing.csv"
+    passing.write_text("row")
+    passing.unlink()
+    record(UNITS, UNITS, settings, run, NOW, before)
+    assert "first" in again(settings).reasons
+
+
+def test_what_a_run_leaves_out_is_an_input_of_what_it_makes(settings: Settings) -> None:
+    held = inputs_before([SECOND], UNITS, settings)
+    assert {name: sorted(files) for name, files in held.items()} == {"second": ["one/a.parquet"]}
+    assert inputs_before(UNITS, UNITS, settings)["second"] == {}  # made anew before it is read
+    forget(settings.storage, [SECOND])
+    (settings.storage.base / "one" / "a.parquet").unlink()
+    record([SECOND], UNITS, settings, ended(), NOW, held)
+    assert read_account(settings.storage, "second") is None
 
 
 def test_a_warning_stands_and_does_not_run_again(settings: Settings) -> None:

@@ -48,7 +48,19 @@ REPLAY: Final = "replay.json"
 
 
 class RecallError(RuntimeError):
-    """An index finds too little of what exact search finds; the message says how much was wanted."""
+    """An index finds too little of what exact search finds.
+
+    Attributes:
+        recall: recall@10 that was found.
+        minimum: that was wanted.
+    """
+
+    def __init__(self, generation: str, recall: float, minimum: float) -> None:
+        self.recall, self.minimum = recall, minimum
+        super().__init__(
+            f"generation {generation}: recall@10 of its index is {recall:.4f}, wanted {minimum} (index.minimum_recall):"
+            " what serves serves on"
+        )
 
 
 def silent(line: str) -> None:
@@ -196,10 +208,7 @@ def let_serve(
         _refresh(opened, settings, now)
         maintained = maintain_index(opened, settings, now)  # the day may have moved on since the build
         if maintained.recall < minimum_recall:
-            raise RecallError(
-                f"generation {generation.name}: recall@10 of its index is {maintained.recall:.4f}, wanted"
-                f" {minimum_recall} (index.minimum_recall): what serves serves on"
-            )
+            raise RecallError(generation.name, maintained.recall, minimum_recall)
         switch_to(storage, generation)
     progress(f"{len(missed):,} batches landed meanwhile; generation {generation.name} serves")
     remove_outdated(storage)

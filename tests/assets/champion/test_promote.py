@@ -170,6 +170,15 @@ def test_a_winner_whose_index_finds_too_little_does_not_serve(
     assert "0.9490, wanted 0.95" in entry.evidence["reason"]
     assert require_current(challenged.storage) == before
     assert generations(challenged.storage) == [before]
+    assert (entry.evidence["recall"], entry.evidence["minimum_recall"]) == (0.949, 0.95)
+    with monkeypatch.context() as patched:
+        patched.setattr(promoting, "_switch", lambda *_: pytest.fail("built again"))
+        again = act_on_contest(challenged.storage, challenged.settings, challenged.later())
+    assert (again.entry, again.fresh) == (entry, False)
+    assert [kind for kind, _ in told(challenged)] == ["first", "lost"]
+    index = challenged.settings.index.model_copy(update={"minimum_recall": 0.94})
+    challenged.settings = challenged.settings.model_copy(update={"index": index})
+    assert act(challenged).kind == "won"
 
 
 def test_a_champion_that_changed_meanwhile_is_not_replaced(challenged: Live) -> None:
