@@ -13,7 +13,7 @@ from assets import keys
 from assets.champion.challenger import challenging_models
 from assets.config import Settings
 from orchestration.jobs import REFRESH_ALL, RETRAIN
-from orchestration.slots import free_dead_slots
+from orchestration.slots import free_dead_slots, process_tags
 
 UNFINISHED: Final = (
     dg.DagsterRunStatus.NOT_STARTED,
@@ -97,7 +97,7 @@ def retrain_requests(settings: Settings, run_key: str, tags: Mapping[str, str]) 
             run_key=f"{run_key}-{model}",
             partition_key=model,
             asset_selection=None if model == models[-1] else [dg.AssetKey(keys.CHALLENGER)],
-            tags={**short, PRIORITY_TAG: str(len(models) - 1 - place)},
+            tags={**process_tags(), **short, PRIORITY_TAG: str(len(models) - 1 - place)},
         )
         for place, model in enumerate(models)
     ]

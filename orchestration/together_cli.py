@@ -13,7 +13,7 @@ app = typer.Typer()
 def together(model: Annotated[str, typer.Argument(help="a registered net")], dataset: Dataset = None) -> None:
     """Write what several machines need to train a net together, and print what to start on each of them.
 
-    When they are done, `thaw run` takes what they trained.
+    When they are done, making the model's checkpoint takes what they trained; the command for it is printed.
     """
     from assets.config import ConfigError  # noqa: PLC0415 - with all below imports torch
     from assets.training.distributed.apart import write_job  # noqa: PLC0415
@@ -32,4 +32,5 @@ def together(model: Annotated[str, typer.Argument(help="a registered net")], dat
             "torchrun --nnodes NODES --nproc-per-node PROCESSES --rdzv-backend c10d --rdzv-endpoint HOST:29500"
             f" -m {WORKER} {job}"
         )
-    typer.echo("Then, where the data root lies: thaw run")
+    step = f"""'key:"training/{model}"'"""
+    typer.echo(f"Then, where the data root lies: thaw run --select {step} && thaw run")

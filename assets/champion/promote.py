@@ -37,6 +37,7 @@ from assets.training.checkpoints import CheckpointError, checkpoint_digest, read
 Told = Callable[[str], None]
 
 MINIMUM_RECALL: Final = "minimum_recall"
+INDEX: Final = "index"
 """In the evidence of a contest that was lost for its index: the recall that was asked for."""
 
 
@@ -82,7 +83,14 @@ def _stands(entry: RecordEntry, account: dict[str, Any], settings: Settings) -> 
     if entry.kind == "won" or not account["promoted"]:
         return True
     asked = entry.evidence.get(MINIMUM_RECALL)  # absent where the contest itself was lost, and held again since
-    return asked is not None and settings.index.minimum_recall >= asked
+    if asked is None or entry.evidence.get(INDEX) != _index(settings):
+        return False
+    return settings.index.minimum_recall >= asked
+
+
+def _index(settings: Settings) -> dict[str, Any]:
+    """What else the recall that was found depends on."""
+    return settings.index.model_dump(mode="json", exclude={MINIMUM_RECALL})
 
 
 def _decide(storage: Storage, settings: Settings, account: dict[str, Any], now: int, progress: Told) -> RecordEntry:
@@ -107,7 +115,7 @@ def _decide(storage: Storage, settings: Settings, account: dict[str, Any], now: 
     except RecallError as error:
         progress(str(error))
         evidence |= {"verdict": "index finds too little", "reason": str(error)}
-        evidence |= {"recall": error.recall, MINIMUM_RECALL: error.minimum}
+        evidence |= {"recall": error.recall, MINIMUM_RECALL: error.minimum, INDEX: _index(settings)}
         return _record(storage, "lost", champion, now, account["name"], evidence)
     return _record(storage, "won", champion, now, account["name"], evidence)
 

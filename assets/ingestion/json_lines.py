@@ -23,7 +23,8 @@ UNFIT: Final = (pa.ArrowException, UnicodeError, OverflowError)
 """What Arrow raises for a value that is not of a type: texts with half a surrogate pair, and long integers, too."""
 BLANK: Final = b" \t\r\n\x0b\x0c\xef\xbb\xbf"
 """What Arrow passes over in front of a line: blanks, and the bytes of a byte order mark."""
-NULL_LINE: Final = re.compile(b"\n[" + BLANK + b"]*n")
+NULL_LINE: Final = re.compile(b"\n[" + BLANK.replace(b"\n", b"") + b"]*n")
+"""It begins at the last line break before the n: one that passed over breaks would take the square of their number."""
 SEPARATOR: Final = " "
 """Joins a row's fields where its content is shown."""
 

@@ -203,16 +203,19 @@ def _record(storage: Storage, stage: str) -> Path:
 
 
 def _is_torn(storage: Storage, stage: str, here: Marks) -> bool:
-    """Whether files here are what a fetch left that was interrupted: each the former one or the new, but not all new.
+    """Whether files here are what a fetch left that was interrupted: each the former one or the new, but some of both.
 
-    What somebody made since is neither. What has the marks of the last time that all was the same is whole.
+    What somebody made since is neither, and what was not touched yet is as it was before. What has the marks of the
+    last time that all was the same is whole.
     """
     noted = _noted(storage, stage)
     if noted is None or FETCHING not in noted or noted["marks"] == here:
         return False
     former, files = noted[FETCHING]["former"], noted[FETCHING]["files"]
     found = {name: file_digest(storage.base / name) for name in here}
-    return found != files and all(digest in (former.get(name), files.get(name)) for name, digest in found.items())
+    if found in (files, former):
+        return False
+    return all(digest in (former.get(name), files.get(name)) for name, digest in found.items())
 
 
 def _lock(storage: Storage) -> Path:

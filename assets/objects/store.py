@@ -234,7 +234,10 @@ class ObjectStore:
             after = source.stat()
             if (before.st_mtime_ns, before.st_ctime_ns) != (after.st_mtime_ns, after.st_ctime_ns):
                 raise _changed(source)  # and back, maybe while it was read
-            self._fs.cp_file(partial, path)
+            try:
+                self._fs.cp_file(partial, path)
+            except NotImplementedError:  # SFTP and others can only rename, and do it at once
+                self._fs.mv(partial, path)
         finally:
             with suppress(Exception):  # of each file system's own: what is left has no digest's name
                 self._fs.rm_file(partial)

@@ -18,8 +18,9 @@ from orchestration import champion_cli, runner
 from orchestration.champion_cli import app
 from orchestration.home import open_instance, prepare_home
 from orchestration.jobs import RETRAIN
-from orchestration.run_requests import PART_OF
+from orchestration.run_requests import PART_OF, retrain_requests
 from orchestration.runner import Outcome
+from orchestration.slots import PID_TAG
 from tests.assets.champion.held import BETTER, with_retraining
 from tests.assets.serving.live.conftest import MODEL, Live, live, served_home, trained_home, unbuilt
 
@@ -74,6 +75,26 @@ def test_beside_a_retrain_none_begins(live: Live, thaw: Command, monkeypatch: py
         f"Nothing was trained: run {run.run_id} of retrain has not ended (starting); wait for it, or" in refused.output
     )
     assert "`thaw ui`" in refused.output
+
+
+def test_a_retrain_whose_process_is_gone_bars_nobody(
+    live: Live, thaw: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_retraining(live)
+    began = []
+
+    def begin(*given: object) -> Outcome:
+        began.append(given)
+        return Outcome("id", False, frozenset(), {"step": "failed"}, [])
+
+    monkeypatch.setattr(runner, "run_assets", begin)
+    prepare_home(live.settings)
+    requests = retrain_requests(live.settings, "monthly", {})
+    with open_instance(live.settings) as instance:
+        gone = {**requests[-1].tags, PID_TAG: "4194304"}  # no process has so high a number
+        instance.create_run_for_job(dg.job(name=RETRAIN)(lambda: None), status=dg.DagsterRunStatus.STARTED, tags=gone)
+    thaw(live.settings, "retrain")
+    assert began
 
 
 def test_each_challenger_is_a_run_of_its_own(live: Live, thaw: Command, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -133,7 +133,7 @@ def judge(
     draws = _draws(champion, floor, samples, seed)
     own, others = _divided(draws[1], draws[0]), _divided(draws[3], draws[2])
     low, high = _ratio_interval(own, draws[0])
-    relative_low, relative_high = _ratio_interval(_divided(own, others), np.nan_to_num(others[~np.isnan(own)]))
+    relative_low, relative_high = _ratio_interval(_divided(own, others), draws[2][~np.isnan(own)])
     beyond = 1 - config.tolerance
     lost = high is not None and high < beyond
     forgot = lost and (relative_high is None or relative_high < beyond)

@@ -50,7 +50,11 @@ def trained_apart(model: str, settings: Settings) -> Trained | None:
     folder = _folder(model, settings)
     if not (folder / JOB).exists():
         return None
-    job = Job.load(json.loads((folder / JOB).read_text(encoding="utf-8")))
+    try:
+        job = Job.load(json.loads((folder / JOB).read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        LOG.warning("%s cannot be read (%s); %s is trained here", folder / JOB, error, model)
+        return None
     if not (folder / CHECKPOINT / MANIFEST).exists():
         LOG.warning("%s: nothing was left there yet; %s is trained here", folder / JOB, model)
         return None

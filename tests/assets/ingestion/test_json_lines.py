@@ -83,3 +83,8 @@ def test_a_text_that_is_no_utf8_is_read_with_marks_in_it(tmp_path: Path) -> None
     path = tmp_path / "x.json"
     path.write_bytes(b'{"id": "caf\xe9", "at": 1}\n')
     assert read_json_lines(path, FIELDS).table["id"].to_pylist() == ["caf\ufffd"]
+
+
+def test_very_many_blank_lines_are_passed_over_at_once(tmp_path: Path) -> None:
+    """A search that takes the square of their number needs half an hour."""
+    assert _read(tmp_path, GOOD, "\n" * 1_000_000, GOOD).numbers.to_pylist() == [1, 2]

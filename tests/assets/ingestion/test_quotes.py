@@ -125,6 +125,22 @@ def test_legal_texts_stay(tmp_path: Path, title: str) -> None:
         assert rows.numbers.to_pylist() == [2, 3]
 
 
+@pytest.mark.parametrize(
+    ("delimiter", "title"),
+    [(",", '"Puzzle\n1,000 pieces"'), (",", '"Milk\n1,5 l"'), (";", '"Tom\nTom&amp;Jerry"'), ("\t", '"Tom\n\tin"')],
+)
+def test_two_lines_of_two_columns_are_no_evidence(tmp_path: Path, delimiter: str, title: str) -> None:
+    path = tmp_path / "items.csv"
+    path.write_text(f"item_id{delimiter}title\na{delimiter}{title}\nc{delimiter}d\n", newline="")
+    assert read_csv(path, delimiter, one_line=("item_id",)).column("item_id").to_pylist() == ["a", "c"]
+
+
+def test_an_address_of_two_lines_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "items.csv"
+    path.write_text('item_id,kind,address\na,Cafe,"Main St 5\nParis,75001,FR"\n')
+    assert read_csv(path).column("address").to_pylist() == ["Main St 5\nParis,75001,FR"]
+
+
 def test_a_text_between_other_columns_may_hold_whole_lines(tmp_path: Path) -> None:
     path = tmp_path / "items.csv"
     path.write_text('item_id,text,brand\na,"first\n1,2,3\nlast",b\n')

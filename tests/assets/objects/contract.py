@@ -1,6 +1,7 @@
 """What holds of a stage's files, wherever their objects lie; a module that takes these has a fixture ``url``."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -223,6 +224,34 @@ def test_replacing_that_is_interrupted_goes_on(here: Machine, there: Machine, mo
         there.push()
     there.pull()
     assert there.files() == TABLES
+
+
+@pytest.mark.parametrize("placed", [0, 1])
+def test_the_same_made_again_after_an_interruption_is_whole(
+    here: Machine, there: Machine, monkeypatch: pytest.MonkeyPatch, placed: int
+) -> None:
+    mine = dict.fromkeys(TABLES, b"mine")
+    here.write(TABLES)
+    here.push()
+    there.write(mine)
+    put, done = stages.atomic_path, []
+
+    def breaks(path: Path) -> Any:
+        if len(done) == placed:
+            _stops()
+        done.append(path)
+        return put(path)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(stages, "atomic_path", breaks)
+        with pytest.raises(InterruptedError):
+            there.pull(replace=True)
+    there.write(mine)
+    with pytest.raises(ObjectsError, match="one thing here and another"):
+        there.pull()
+    there.push("r2")
+    assert here.pull() is Found.FETCH
+    assert here.files() == mine
 
 
 @pytest.mark.parametrize("in_memory", [1 << 20, 0], ids=["small", "large"])

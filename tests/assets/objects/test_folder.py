@@ -4,10 +4,13 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+from fsspec.spec import AbstractFileSystem
 
+from assets.objects import store
 from assets.objects.stages import Found
 from assets.objects.store import Blob, ObjectsError, ObjectStore
 from tests.assets.objects.contract import *  # noqa: F403 - the same for every kind of objects
@@ -127,3 +130,27 @@ def test_a_file_that_changes_while_it_is_sent_is_an_error(here: Machine, monkeyp
 def test_an_address_that_nothing_reads_says_what_to_install() -> None:
     with pytest.raises(ObjectsError, match=r"nosuch://bucket/x cannot be used: .*pip install \.\[objects\]"):
         ObjectStore("nosuch://bucket/x", "toy")
+
+
+class OnlyRenames(MemoryFileSystem):
+    """As fsspec's SFTP, FTP and SMB."""
+
+    store: ClassVar[dict[str, Any]] = {}
+    pseudo_dirs: ClassVar[list[str]] = [""]
+    cp_file = AbstractFileSystem.cp_file
+
+    def mv(self, path1: str, path2: str, **_: Any) -> None:
+        self.store[self._strip_protocol(path2)] = self.store.pop(self._strip_protocol(path1))
+
+
+def test_a_large_file_goes_where_files_can_only_be_renamed(
+    here: Machine, there: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "IN_MEMORY_BYTES", 0)
+    for machine in (here, there):
+        machine.store._fs, machine.store._root, machine.store._is_folder = OnlyRenames(), "/objects", False
+    here.write(TABLES)
+    here.push()
+    there.pull()
+    assert there.files() == TABLES
+    assert not [name for name in OnlyRenames.store if "partial" in name]

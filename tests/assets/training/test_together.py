@@ -149,6 +149,7 @@ def test_what_torchrun_leaves_is_taken_by_the_graph(
     (line,) = [line for line in told.output.splitlines() if line.startswith("torchrun ")]
     words = shlex.split(line)
     assert words[-3:-1] == ["-m", launch.WORKER]
+    assert f"thaw run --select 'key:\"training/{MODEL}\"' && thaw run" in told.output
     with caplog.at_level(logging.WARNING):
         assert trained_apart(MODEL, settings) is None
     assert "nothing was left there yet" in caplog.text
@@ -188,6 +189,16 @@ def test_only_what_was_trained_with_these_settings_on_these_tables_is_taken(
     assert caplog.text.count("is for other settings or tables") == 2
     assert materialized(others).success
     assert left.folder.exists()  # somebody's hours of work, that other settings may ask for
+
+
+@pytest.mark.parametrize("text", ["{", "{}", "[]", '{"model": "sasrec", "settings": {"of_another_version": 1}}'])
+def test_a_job_that_cannot_be_read_is_left_alone(
+    root: Path, left: Job, caplog: pytest.LogCaptureFixture, text: str
+) -> None:
+    (left.folder / "job.json").write_text(text)
+    assert trained_apart(MODEL, settings_of(root)) is None
+    assert "cannot be read" in caplog.text
+    assert left.folder.exists()
 
 
 def test_a_job_is_done_on_its_own_tables_alone(root: Path, left: Job, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -115,6 +115,16 @@ def test_a_floor_of_one_hit_is_no_measure_of_the_days() -> None:
     assert (alert.relative_low, alert.relative_high, alert.alerted) == (None, None, True)
 
 
+@pytest.mark.parametrize("hits", [1, 2, 3])
+def test_a_floor_that_nearly_fell_to_nothing_says_that_the_days_became_hard(hits: int) -> None:
+    users = [f"u{at}" for at in range(200)]
+    reference = with_floor(ranks_of(users, [0] * 100 + [NEVER] * 100), [NEVER] * 160 + [0] * 40)
+    recent = with_floor(ranks_of(users, [0] * 60 + [NEVER] * 140, first=200), [NEVER] * (200 - hits) + [0] * hits)
+    alert = judge(reference, recent, CONFIG, 500, 0)
+    assert not alert.alerted
+    assert "so the days became as hard for it" in alert.reason
+
+
 def test_what_is_tolerated_does_not_alert() -> None:
     sides = ranks_of("abcd", [0, 0, 0, 0]), ranks_of("abcd", [1, 1, 1, 1], first=4)
     assert not judge(*sides, CONFIG.model_copy(update={"tolerance": 0.4}), 100, 0).alerted
