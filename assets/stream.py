@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from assets.runs import spans
 from assets.schema import Columns
 from assets.storage import Storage, read_compact
 
@@ -231,7 +232,7 @@ class EngagementStream:
         starts, ends = self.history_bounds(users, instants)
         counts = ends - starts
         rows = np.repeat(np.arange(len(users)), counts)
-        return rows, self.items[self.by_user[np.repeat(starts, counts) + places_in_runs(counts)]]
+        return rows, self.items[self.by_user[spans(starts, counts)]]
 
     def repeats(self, rows: Int) -> Int:
         """Places among ``rows`` [B], positions in the stream, of engagements on what their user had strictly before."""
@@ -242,11 +243,6 @@ class EngagementStream:
 def rows_in(rows: Int, size: int) -> Int:
     """The distinct ``rows`` [E] of a universe of ``size``, ascending: numpy's unique hashes, 1 s for a million."""
     return np.flatnonzero(np.bincount(rows, minlength=size))
-
-
-def places_in_runs(lengths: Int) -> Int:
-    """[E] 0, 1, … within each of consecutive runs of ``lengths`` [n]."""
-    return np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
 
 
 def start_of_day(instants: Time) -> Time:

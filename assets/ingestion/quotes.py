@@ -23,6 +23,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from assets.ingestion.csv_parse import ParsedCsv
+from assets.runs import spans
 
 QUOTE: Final = b'"'
 LINE_BREAK: Final = r"\r\n|\r|\n"
@@ -142,12 +143,6 @@ def _numpy(values: pa.Array | pa.ChunkedArray) -> NDArray[Any]:
 def _texts(data: bytes, offsets: pa.Array) -> pa.Array:
     """[len(offsets) - 1] texts between ``offsets`` of ``data``, which is not copied."""
     return pa.LargeStringArray.from_buffers(len(offsets) - 1, offsets.buffers()[1], pa.py_buffer(data))
-
-
-def spans(first: Ints, lengths: Ints) -> Ints:
-    """The places ``first[i]`` to ``first[i] + lengths[i] - 1`` of all i, one after the other."""
-    before = np.cumsum(lengths) - lengths
-    return np.arange(lengths.sum()) + np.repeat(first - before, lengths)
 
 
 def _record_pattern(delimiter: str, escape: str | None) -> str:

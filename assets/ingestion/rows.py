@@ -17,9 +17,10 @@ import pyarrow.compute as pc
 from assets.ingestion.csv_parse import ParsedCsv, parse_csv
 from assets.ingestion.errors import IngestionError
 from assets.ingestion.limits import limits, too_much
-from assets.ingestion.quotes import Swallowed, spans, swallowed
+from assets.ingestion.quotes import Swallowed, swallowed
 from assets.ingestion.source_text import read_text
 from assets.ingestion.tables import QUARANTINE_SCHEMA
+from assets.runs import spans
 from assets.storage import encodable
 
 RAGGED = "ragged_line"

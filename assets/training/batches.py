@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from assets.stream import PADDING, Catalog, EngagementStream, Int, Time, places_in_runs, start_of_day, with_requests
+from assets.runs import spans
+from assets.stream import PADDING, Catalog, EngagementStream, Int, Time, start_of_day, with_requests
 from assets.training.chances import Chances
 from assets.training.encoding import Universe
 from assets.training.item_times import ItemTimes
@@ -269,7 +270,7 @@ class TimedBatches:
         begins = stream.user_offsets[stream.users[self.groups.targets[chosen]]]
         counts = ends - begins
         row = np.repeat(np.arange(len(chosen)), counts)
-        item = stream.items[stream.by_user[np.repeat(begins, counts) + places_in_runs(counts)]]
+        item = stream.items[stream.by_user[spans(begins, counts)]]
         inside = (column[item] >= 0) & (column[item] < candidates)
         return row[inside], column[item[inside]]
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from assets.idmap import OOV, IdMap
+from assets.runs import places_in_runs
 from assets.schema import ITEM_COLUMNS, USER_COLUMNS, Columns
 from assets.stream import PADDING, DatasetTables, EngagementStream, Int, rows_in
 from models.base import Features, Sizes
@@ -209,7 +210,7 @@ def encode_lists(column: pd.Series, vocabulary: IdMap) -> Int:
     flat = column.reset_index(drop=True).explode().dropna()
     rows = flat.index.to_numpy(dtype=np.int64)
     lengths = np.bincount(rows, minlength=len(column))
-    slots = np.arange(len(flat)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    slots = places_in_runs(lengths)
     encoded = np.full((len(column), max(1, int(lengths.max(initial=0)))), PADDING, dtype=np.int64)
     encoded[rows, slots] = vocabulary.encode(flat)
     encoded[lengths == 0, 0] = OOV

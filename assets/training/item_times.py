@@ -7,7 +7,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from assets.stream import EngagementStream, Int, Time, places_in_runs
+from assets.runs import places_in_runs
+from assets.stream import EngagementStream, Int, Time
 
 DAY = np.timedelta64(1, "D")
 EPOCH = np.datetime64(0, "us")

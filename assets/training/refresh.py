@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from assets.config import StrictModel
-from assets.stream import EngagementStream, Int, places_in_runs
+from assets.runs import spans
+from assets.stream import EngagementStream, Int
 from assets.training.counting import CountDecayed, weights
 from assets.training.encoding import Universe
 from assets.training.item_times import ItemTimes
@@ -56,7 +57,7 @@ class ItemHistories:
         starts = np.maximum(begins, ends - length)
         counts = ends - starts
         rows = np.repeat(np.arange(len(items)), counts)
-        return rows, self.users[np.repeat(starts, counts) + places_in_runs(counts)]
+        return rows, self.users[spans(starts, counts)]
 
 
 def log_trend(known: EngagementStream, instant: np.datetime64, config: TrendPreset) -> NDArray[np.float64]:

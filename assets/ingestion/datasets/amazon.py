@@ -35,6 +35,7 @@ from assets.ingestion.ratings import rating_table
 from assets.ingestion.rows import SourceRows, read_delimited
 from assets.ingestion.tables import RawTables, drop_duplicates, items_table, users_table
 from assets.ingestion.validate import Screen, Screened, absent, gather, to_numbers
+from assets.runs import places_in_runs
 from assets.storage import file_digest
 
 PREFIX: Final = "amazon-"
@@ -213,7 +214,7 @@ def _below_the_first(paths: pa.Array, owners: pa.Array) -> tuple[pa.Array, pa.Ar
     """For [P] paths of categories: [E] owners and [E] names of all levels but the first, each once per owner."""
     lengths = pc.fill_null(pc.list_value_length(paths), 0).to_numpy(zero_copy_only=False).astype(np.int64)
     flat = features.unescaped(pc.list_flatten(paths))
-    level = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    level = places_in_runs(lengths)
     owner = np.repeat(owners.to_numpy(), lengths)
     deep = level > 0
     table = pa.table({"owner": owner[deep], "name": flat.filter(pa.array(deep))})

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from assets.idmap import OOV
+from assets.runs import places_in_runs
 from assets.schema import Columns, ItemSlice
 from assets.serving.live import batch_rows
 from assets.serving.live.generation import OpenGeneration
@@ -194,4 +195,4 @@ def _dataset(rows: pd.DataFrame, items: pd.DataFrame, everybody: pd.DataFrame) -
 def _places(rows: Int) -> Int:
     """[E] position of each entry within its run of equal, ascending ``rows``."""
     counts = np.bincount(rows) if len(rows) else np.zeros(0, np.int64)
-    return np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return places_in_runs(counts)

@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from assets.instants import DAY
+from assets.runs import places_in_runs
 from assets.schema import Columns
 from assets.serving.live.generation import OpenGeneration
 from assets.serving.store.interface import Reader, Table
@@ -25,7 +26,7 @@ from assets.serving.store.records import (
     unpack,
     unpack_runs,
 )
-from assets.stream import Int, places_in_runs
+from assets.stream import Int
 
 NUMBER = np.dtype("<i4")
 INSTANTS = ("first_engaged_at", "last_engaged_at")

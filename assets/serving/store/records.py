@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from assets.stream import Int, places_in_runs
+from assets.runs import spans
+from assets.stream import Int
 
 Records = NDArray[Any]
 
@@ -135,7 +136,7 @@ def pack_features(dense_ids: Int, features: Sequence[tuple[Int, Int]]) -> list[b
     at = at + 1
     for values, lengths in features:
         flat[at] = lengths
-        flat[np.repeat(at + 1, lengths) + places_in_runs(lengths)] = values
+        flat[spans(at + 1, lengths)] = values
         at = at + 1 + lengths
     return pack_runs(flat, widths)
 
@@ -149,6 +150,6 @@ def unpack_features(values: Sequence[bytes | None], features: int) -> tuple[Int,
     at = at + 1
     for _ in range(features):
         counts = flat[at].astype(np.int64)  # [n]
-        found.append((flat[np.repeat(at + 1, counts) + places_in_runs(counts)].astype(np.int64), counts))
+        found.append((flat[spans(at + 1, counts)].astype(np.int64), counts))
         at = at + 1 + counts
     return dense, found
