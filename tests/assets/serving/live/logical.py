@@ -40,6 +40,8 @@ CLOCKED = {"digest", "landed_at", "seen_at", "features_at", "embedded_at", "inde
 """Of ledger entries: what depends on when they came (the digest of items does)."""
 GROUPED = {"applied", "duplicates", "items_touched"}
 """Of items' entries: what depends on which batches met in one transaction."""
+DATED = {"partition"}
+"""Of items' entries: a file of items is in the partition of the day on which it was taken."""
 
 PARTIAL, REASON = ".partial-", ".reason"
 
@@ -68,7 +70,7 @@ class Logical:
         ledger: entries without times.
         files: place -> names of files without stamps, each as often as it is there; those of refused files once: the
             reason is written, under a stamp, before the file is moved.
-        landed: (kind, partition, source).
+        landed: (kind, partition, source); of items without the partition.
         removed: users, items.
         leftovers: names of unfinished files; what lies in a generation that is not complete is for the next build to
             remove.
@@ -160,7 +162,7 @@ def _ranking(opened: OpenGeneration, users: Sequence[str]) -> dict[str, dict[str
 def _ledger(reader: Reader) -> list[dict[str, Any]]:
     found = []
     for entry in entries(reader):
-        left_out = CLOCKED | (GROUPED if entry.kind == "items" else set())
+        left_out = CLOCKED | (GROUPED | DATED if entry.kind == Kind.ITEMS else set())
         found.append({name: value for name, value in entry.model_dump().items() if name not in left_out})
     return sorted(found, key=lambda entry: json.dumps(entry, sort_keys=True))
 
@@ -171,10 +173,11 @@ def _on_disk(storage: Storage) -> dict[str, Any]:
     places |= {kind.value: drop_zone(storage, kind) for kind in Kind} | {"reading": reading_folder(storage)}
     batches = [batch for kind in Kind for batch in landed_batches(storage, kind)]
     abandoned = [each.folder for each in generations(storage) if not each.complete]
+    landed = [(each.kind, "" if each.kind == Kind.ITEMS else each.partition, each.source) for each in batches]
     return {
         "files": {place: _files(folder) for place, folder in places.items()}
         | {"refused": sorted(set(_files(quarantine_folder(storage))))},
-        "landed": sorted((batch.kind, batch.partition, batch.source) for batch in batches),
+        "landed": sorted(landed),
         "removed": (sorted(removed.users), sorted(removed.items)),
         "leftovers": sorted(path.name for path in _unfinished(storage) if not _is_below(path, abandoned)),
     }
