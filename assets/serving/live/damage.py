@@ -38,18 +38,24 @@ def take_away_damaged(storage: Storage) -> str | None:
 
 
 def store_damage(generation: Generation) -> str | None:
-    """Why the generation's embedded store cannot be read; ``None`` where it can.
+    """Why the generation's store cannot be read, or holds nothing of it; ``None`` where it can.
 
-    A server's trouble is no damage: it may be over in a minute.
+    A server's trouble is no damage: it may be over in a minute. One that answers and holds nothing was emptied.
     """
-    if generation.engines.store != "lmdb":
-        return None
+    embedded = generation.engines.store == "lmdb"
     try:
         with generation.open_store() as store, store.read() as reader:
-            get_meta(reader, GENERATION)
+            record = get_meta(reader, GENERATION)
     except StoreFaultError as error:
-        return str(error)
-    return None
+        return str(error) if embedded else None
+    except (OSError, ValueError):  # a server that is gone, an address that is none
+        if embedded:
+            raise
+        return None
+    if record is not None:
+        return None
+    other = "" if embedded else ", or the address given is another server's"
+    return f"generation {generation.name}: its store ({generation.engines.store}) is empty: it was emptied{other}"
 
 
 def checkpoint_damage(generation: Generation) -> str | None:

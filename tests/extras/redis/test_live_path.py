@@ -1,5 +1,6 @@
 """The live path with its state on a Redis server, chosen by configuration."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,15 +17,15 @@ from assets.serving.store.interface import Table  # noqa: E402
 from assets.stream import load_tables  # noqa: E402
 from tests.assets.serving.live.conftest import MODEL, trained_home  # noqa: E402, F401 - a fixture
 from tests.assets.serving.live.logical import unlike  # noqa: E402
-from tests.extras.redis.server import running  # noqa: E402
+from tests.extras.redis.server import RedisServer, running  # noqa: E402
 from tests.extras.replayed import compared, replay, settings_with, state, ticking  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
-def _server(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _server(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[RedisServer]:
     with running(tmp_path_factory.mktemp("redis")) as server:
         monkeypatch.setenv("THAW_REDIS_URL", server.url)
-        yield
+        yield server
 
 
 def test_after_a_replay_the_state_is_what_batch_code_makes_and_what_lmdb_holds(
@@ -50,6 +51,30 @@ def test_after_a_replay_the_state_is_what_batch_code_makes_and_what_lmdb_holds(
         renew(settings.storage, settings, load_tables(settings.storage), MODEL, 0, clock())
     assert require_current(settings.storage).engines.store == "lmdb"
     assert client.dbsize() == 0
+
+
+def test_a_server_that_lost_everything_is_filled_anew_and_one_that_is_down_is_not(
+    trained_home: Path,  # noqa: F811
+    tmp_path: Path,
+    _server: RedisServer,
+) -> None:
+    shutil.copytree(trained_home / "data", tmp_path / "data")
+    settings = settings_with(tmp_path, store="redis")
+    tables, clock = load_tables(settings.storage), ticking()
+    renew(settings.storage, settings, tables, MODEL, 0, clock())
+    before = state(settings)
+    assert reason_to_build(settings.storage, settings) is None
+    _server.kill()
+    lost = require_current(settings.storage)
+    assert reason_to_build(settings.storage, settings) is None, "it may be back in a minute"
+    _server.start()
+    assert require_current(settings.storage) == lost
+    lost.open_store()._server.client.flushall()  # type: ignore[attr-defined]
+    chosen = reason_to_build(settings.storage, settings)
+    assert chosen is not None
+    assert "its store (redis) is empty: it was emptied, or the address given is another server's" in chosen.reason
+    renew(settings.storage, settings, tables, chosen.model, 0, clock())
+    assert not unlike(before, state(settings))
 
 
 def test_what_serves_elsewhere_than_the_settings_say_is_built_anew(trained_home: Path, tmp_path: Path) -> None:  # noqa: F811
