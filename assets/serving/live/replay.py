@@ -27,7 +27,14 @@ from assets.schema import Columns
 from assets.serving.live.generation import require_current
 from assets.serving.live.ledger import LedgerEntry, entries
 from assets.serving.live.process import process_waiting
-from assets.serving.live.replay_state import ReplayError, end_replay, file_name, require_replay, start_replay
+from assets.serving.live.replay_state import (
+    ReplayError,
+    end_replay,
+    file_name,
+    own_names,
+    require_replay,
+    start_replay,
+)
 from assets.storage import Storage, atomic_path
 from assets.stream import DatasetTables, Int
 
@@ -113,7 +120,7 @@ def run_replay(
     progress: Callable[[Progress], None] = lambda _: None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Progress:
-    """Land ``days`` and wait until all are searchable; days that are so already are passed over.
+    """Land ``days`` and wait until all are searchable; days of which this replay's file is so already are passed over.
 
     Args:
         speed: seconds of the dataset per second; ``None``: the next partition when the last one is searchable.
@@ -163,8 +170,10 @@ def land_day(storage: Storage, day: ReplayDay) -> Path:
         ReplayError: when no replay is going on, so that the file would land as real engagements.
     """
     path = drop_zone(storage, Kind.ENGAGEMENTS) / file_name(storage, day.partition)
+    # The name within, so that a copy of another replay's file is not taken for this one: what is known lands nothing.
+    rows = day.rows.replace_schema_metadata({"replay": path.stem})
     with atomic_path(path) as temporary:
-        pq.write_table(day.rows, temporary, compression="zstd")
+        pq.write_table(rows, temporary, compression="zstd")
     return path
 
 
@@ -191,9 +200,16 @@ def _quantile(values: np.ndarray, weights: Int, share: float) -> float:
 
 
 def _searchable(storage: Storage) -> list[LedgerEntry]:
+    """Of the replay's own files: others may land in its days, too."""
+    require_replay(storage)
+    is_own = own_names(storage)
     with require_current(storage).open_store() as store, store.read() as reader:
         found = entries(reader)
-    return [entry for entry in found if entry.kind == Kind.ENGAGEMENTS and entry.indexed_at is not None]
+    return [
+        entry
+        for entry in found
+        if entry.kind == Kind.ENGAGEMENTS and entry.indexed_at is not None and is_own(entry.source)
+    ]
 
 
 def _applied(storage: Storage) -> set[str]:

@@ -115,7 +115,7 @@ def end_replay(storage: Storage) -> bool:
 def _refuse_waiting(storage: Storage) -> None:
     dropped = [path.name for kind in Kind if (zone := drop_zone(storage, kind)).is_dir() for path in zone.iterdir()]
     waiting = dropped + [file.name for files in claimed(storage).values() for file in files]
-    is_own = _own_names(storage)
+    is_own = own_names(storage)
     others = [name for name in waiting if not (name.startswith(".") or is_own(name))]
     if others:
         raise ReplayError(
@@ -154,7 +154,7 @@ def _clear(storage: Storage) -> None:
     The files of a replay without an id, of an older version, cannot be told from others with certainty: they are put
     out of the way.
     """
-    is_own, is_certain = _own_names(storage), _id(storage) is not None
+    is_own, is_certain = own_names(storage), _id(storage) is not None
     for path, name in _files(storage):
         if is_own(name):
             if is_certain:
@@ -181,7 +181,7 @@ def _files(storage: Storage) -> Iterator[tuple[Path, str]]:
         yield batch.path, batch.source
 
 
-def _own_names(storage: Storage) -> Callable[[str], bool]:
+def own_names(storage: Storage) -> Callable[[str], bool]:
     """Tells the names of the replay's files from all others; where none is going on, none is its."""
     if not is_replay(storage):
         return lambda _: False

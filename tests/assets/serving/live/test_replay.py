@@ -143,6 +143,34 @@ def test_a_replay_that_was_stopped_goes_on(tmp_path: Path) -> None:
     assert done.engagements == 96
 
 
+def test_a_day_in_which_somebody_elses_file_landed_is_replayed_all_the_same(tmp_path: Path) -> None:
+    storage, tables, settings = toy(tmp_path)
+    clock, days = Clock(), replay_days(tables)
+    start(storage, tables, settings)
+    apply(storage, settings, clock, "orders.csv", days[0].partition)
+    drop(storage, "copy.parquet", parquet(days[1].rows), now=clock())
+    inline(storage, settings, clock)()
+    told: list[Progress] = []
+    done = run_replay(storage, days, None, clock, inline(storage, settings, clock), told.append, clock.sleep)
+    assert (told[0].landed, told[0].applied) == (0, 0)
+    assert (done.landed, done.applied) == (2, 2)
+    replayed = [batch.source for batch in landed_batches(storage, "engagements") if "replay-" in batch.source]
+    assert len(replayed) == 2
+
+
+def test_a_copy_of_an_earlier_replays_file_is_not_taken_for_this_ones(tmp_path: Path) -> None:
+    storage, tables, settings = toy(tmp_path)
+    clock, days = Clock(), replay_days(tables)
+    start(storage, tables, settings)
+    earlier = land_day(storage, days[0]).read_bytes()
+    end_replay(storage)
+    start(storage, tables, settings)
+    drop(storage, "mine.parquet", earlier, now=clock())
+    inline(storage, settings, clock)()
+    done = run_replay(storage, days[:1], None, clock, inline(storage, settings, clock), sleep=clock.sleep)
+    assert done.applied == 1
+
+
 def test_nothing_to_replay(tmp_path: Path) -> None:
     storage, tables, settings = toy(tmp_path)
     start(storage, tables, settings)
