@@ -14,7 +14,7 @@ KILLS ?= 20
 CASES ?= 2000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run report studies ui dashboards serve replay retrain rollback test test-extras test-faults fuzz audit extras lint format lock bench bench-ats bench-catalogs bench-peers clean
+.PHONY: help setup run report studies ui dashboards serve replay retrain rollback test test-extras test-faults fuzz audit extras lint format lock bench bench-scale bench-ats bench-catalogs bench-peers clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12

@@ -1,7 +1,7 @@
 """The one contract between models and everything that ranks with them, and full ranking of cases.
 
 A score is an inner product of a user vector and an item vector; counting models fit too (item vector ``[log q_t]``,
-user vector ``[1]``), and so does a trend added to an affinity (DESIGN section 4), so evaluation and the vector index
+user vector ``[1]``), and so does a trend added to an affinity, so evaluation and the vector index
 treat all models alike. Scores are also logits: their softmax over the candidates is what the losses normalise, so every
 model has a likelihood of the target.
 """
@@ -127,7 +127,7 @@ def rank_cases(
 ) -> Ranks:
     """Rank every case's target among all items available at its refresh.
 
-    Rules (DESIGN sections 3 and 5). Candidates: items available at the refresh, without those the user engaged with
+    Rules. Candidates: items available at the refresh, without those the user engaged with
     strictly before the case (also where the history given to the model is frozen), and always the target, scored by
     its representation of that moment even if it is not available yet. Users without history are ranked by
     ``fallback``. Frozen user histories and item vectors are those at ``cutoff``. The likelihood of the target is over

@@ -62,7 +62,7 @@ LossKind = Literal["full_softmax", "sampled_softmax", "in_batch_softmax", "bce",
 
 
 class TrendConfig(NetConfig):
-    """score(u, i, t) = x_u . v_i + tau * log q_t(i): the trend decomposition of DESIGN section 4, HRNN-meta's eq. 5."""
+    """score(u, i, t) = x_u . v_i + tau * log q_t(i): the trend decomposition, HRNN-meta's eq. 5."""
 
     weight: float = Field(0.0, ge=0, description="tau, or where it starts; 0 without learning: no trend")
     learned: bool = Field(False, description="whether tau is a parameter")

@@ -12,7 +12,7 @@ from pathlib import Path
 from assets.config import PROJECT_ROOT
 
 PACKAGES = ("assets", "dashboards", "models")
-GLUE = {"assets.py", "checks.py", "sensors.py", "dbt.py"}
+GLUE = {"assets.py", "checks.py", "dbt.py"}
 """Files that may import dagster, besides all of ``orchestration`` and :data:`GLUE_MODULE`."""
 
 GLUE_MODULE = PROJECT_ROOT / "assets" / "partitions.py"

@@ -10,7 +10,7 @@ from assets.schema import ItemEmbeddings, UserHistory
 
 
 class Protocol(StrictModel):
-    """One way to evaluate frozen weights (DESIGN section 5)."""
+    """One way to evaluate frozen weights."""
 
     user_history: UserHistory = UserHistory.ROLLING
     item_embeddings: ItemEmbeddings = ItemEmbeddings.REFRESHED
@@ -61,7 +61,7 @@ class EvaluationConfig(StrictModel):
 
 
 class SampledConfig(StrictModel):
-    """Ranking among sampled negatives, for comparison with published tables (DESIGN section 5)."""
+    """Ranking among sampled negatives, for comparison with published tables."""
 
     negatives: int = Field(100, ge=1, description="drawn per case")
     seed: int = Field(0, description="of the draws; every model and training seed meets the same negatives")

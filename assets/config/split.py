@@ -69,7 +69,7 @@ class EngagementRule(StrictModel):
 
 
 class SplitConfig(StrictModel):
-    """The split, and what counts as head and tail (DESIGN section 3). A setting without effect is refused."""
+    """The split, and what counts as head and tail. A setting without effect is refused."""
 
     kind: Literal["median_time", "quantile", "fraction", "leave_one_out", "held_out_items", "held_out_users"] = (
         "median_time"

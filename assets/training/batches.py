@@ -1,6 +1,6 @@
 """Training batches from precomputed arrays: no per-row Python. One iteration over a batch source is one epoch.
 
-The regime is the one that serves (DESIGN section 4): a batch holds engagements between one daily refresh and the next,
+The regime is the one that serves: a batch holds engagements between one daily refresh and the next,
 and reads of the items only what was known at that refresh, of the users what was known at each engagement.
 """
 

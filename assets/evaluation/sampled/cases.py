@@ -1,6 +1,6 @@
 """Which cases the sampled protocols rank, and against which negatives.
 
-The rules of ``sampled`` (DESIGN section 5), each decided here once:
+The rules of ``sampled``, each decided here once:
 
 - **Bucket**: the head, or every other item (slice ``tail_and_cold``; the papers say tail), by the slices of the tables.
 - **Case**: a case of full ranking (:mod:`assets.evaluation.protocol`); of every user, window and bucket the first.
