@@ -31,9 +31,9 @@ SHAPES = {
 def test_official_files(tmp_path: Path, dataset: str) -> None:
     count, users, items, first, last = SHAPES[dataset]
     settings = load_settings(dataset=dataset, home=tmp_path)
-    started = time.perf_counter()
+    started = time.process_time()
     report = ingest(settings, settings.storage, NOW)
-    seconds = time.perf_counter() - started
+    seconds = time.process_time() - started
     interactions = settings.storage.read_raw("interactions")
     assert len(interactions) == count
     assert (interactions["user_id"].nunique(), interactions["item_id"].nunique()) == (users, items)
