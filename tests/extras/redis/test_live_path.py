@@ -22,7 +22,7 @@ from tests.extras.replayed import compared, replay, settings_with, state, tickin
 
 
 @pytest.fixture(autouse=True)
-def _server(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[RedisServer]:
+def server(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[RedisServer]:
     with running(tmp_path_factory.mktemp("redis")) as server:
         monkeypatch.setenv("THAW_REDIS_URL", server.url)
         yield server
@@ -56,7 +56,7 @@ def test_after_a_replay_the_state_is_what_batch_code_makes_and_what_lmdb_holds(
 def test_a_server_that_lost_everything_is_filled_anew_and_one_that_is_down_is_not(
     trained_home: Path,  # noqa: F811
     tmp_path: Path,
-    _server: RedisServer,
+    server: RedisServer,
 ) -> None:
     shutil.copytree(trained_home / "data", tmp_path / "data")
     settings = settings_with(tmp_path, store="redis")
@@ -64,10 +64,10 @@ def test_a_server_that_lost_everything_is_filled_anew_and_one_that_is_down_is_no
     renew(settings.storage, settings, tables, MODEL, 0, clock())
     before = state(settings)
     assert reason_to_build(settings.storage, settings) is None
-    _server.kill()
+    server.kill()
     lost = require_current(settings.storage)
     assert reason_to_build(settings.storage, settings) is None, "it may be back in a minute"
-    _server.start()
+    server.start()
     assert require_current(settings.storage) == lost
     lost.open_store()._server.client.flushall()  # type: ignore[attr-defined]
     chosen = reason_to_build(settings.storage, settings)
