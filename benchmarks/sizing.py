@@ -213,17 +213,23 @@ def _serving(load: Workload, cost: UnitCosts) -> list[Part]:
 
 def tables(load: Workload, cost: UnitCosts, prices: Prices) -> str:
     """The tables of the page, Markdown."""
-    rows = [_row(part, prices) for part in parts(load, cost)]
     every = parts(load, cost)
+    rows = [_row(part, dollars(part, prices)) for part in every]
     total = Part("**all**", "", *(sum(getattr(part, name) for part in every) for name in ("cores", "memory", "stored")))
+    # Not of the sums: memory that one part leaves unused is on other machines than the part that wants more.
+    together = sum(dollars(part, prices) for part in every)
     head = ["part", "load", "cores", "memory, TiB", "object storage, TiB", "dollars a month"]
-    return tabulate([*rows, _row(total, prices)], head, tablefmt="pipe", disable_numparse=True)
+    return tabulate([*rows, _row(total, together)], head, tablefmt="pipe", disable_numparse=True)
 
 
-def _row(part: Part, prices: Prices) -> Sequence[str]:
-    dollars = prices.month(part.cores, part.memory) + part.stored / GIB * prices.object_gib_month
+def dollars(part: Part, prices: Prices) -> float:
+    """What a part costs a month, on machines of its own."""
+    return prices.month(part.cores, part.memory) + part.stored / GIB * prices.object_gib_month
+
+
+def _row(part: Part, month: float) -> Sequence[str]:
     sizes = [f"{size / 2**40:,.2f}" if size else "" for size in (part.memory, part.stored)]
-    return [part.name, part.load, f"{part.cores:,.0f}", *sizes, f"{dollars:,.0f}"]
+    return [part.name, part.load, f"{part.cores:,.0f}", *sizes, f"{month:,.0f}"]
 
 
 def bytes_per_entry() -> str:

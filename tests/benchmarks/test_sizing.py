@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.sizing import DAY, GIB, PAGE, Prices, UnitCosts, Workload, parts, section, touched_items
+from benchmarks.sizing import DAY, GIB, PAGE, Prices, UnitCosts, Workload, parts, section, tables, touched_items
 
 
 def drawn_distinct(items: int, engagements: int, exponent: float) -> float:
@@ -60,6 +60,15 @@ def test_memory_beyond_what_cores_bring_is_paid_for() -> None:
     prices = Prices(core_hour=1.0, gib_hour=0.1, gib_per_core=4.0)
     assert prices.month(2.0, 8 * GIB) == pytest.approx(2 * 720)
     assert prices.month(2.0, 18 * GIB) == pytest.approx(2 * 720 + 10 * 0.1 * 720)
+
+
+def test_the_last_row_is_the_sum_of_those_above() -> None:
+    """Also of the dollars: memory that search leaves unused is of no use to the machines of the feature store."""
+    *rows, total = [
+        [float(cell.replace(",", "") or 0) for cell in map(str.strip, line.split("|")[3:7])]
+        for line in tables(Workload(), UnitCosts(), Prices()).splitlines()[2:]
+    ]
+    np.testing.assert_allclose(np.sum(rows, axis=0), total, rtol=1e-3)
 
 
 def test_the_page_shows_what_the_program_prints() -> None:
