@@ -242,7 +242,7 @@ def _is_written(partial: Path, writer: str) -> bool:
     pid, *rest = writer.split("-")
     if len(rest) > 1 and rest[0] != _here():  # older versions left <pid>-<random>
         return _is_young(partial)
-    return pid.isascii() and pid.isdigit() and _is_running(int(pid))
+    return pid.isascii() and pid.isdigit() and is_running(int(pid))
 
 
 def _is_young(path: Path) -> bool:
@@ -273,7 +273,8 @@ def encodable(text: str) -> str:
     return _SURROGATES.sub("\ufffd", text)
 
 
-def _is_running(pid: int) -> bool:
+def is_running(pid: int) -> bool:
+    """Whether there is a process of that number here, whoever's it is."""
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):  # a number that no process can have

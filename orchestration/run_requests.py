@@ -13,15 +13,7 @@ from assets import keys
 from assets.champion.challenger import challenging_models
 from assets.config import Settings
 from orchestration.jobs import REFRESH_ALL, RETRAIN
-from orchestration.slots import free_dead_slots, process_tags
-
-UNFINISHED: Final = (
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-)
+from orchestration.slots import UNFINISHED, free_dead_slots, process_tags
 
 MAX_TAG: Final = 255
 """Characters that Dagster takes in the value of a tag."""

@@ -21,8 +21,7 @@ from assets.partitions import LANDED
 from assets.serving.live.generation import current, require_current
 from assets.serving.live.waiting import waiting
 from orchestration.jobs import FRESHEN, AssetJob, index_config
-from orchestration.run_requests import UNFINISHED
-from orchestration.slots import free_dead_slots, process_tags
+from orchestration.slots import UNFINISHED, free_dead_slots, process_tags
 
 CLAIM_SECONDS: Final = 20.0
 """Of one tick for taking files; Dagster ends a tick after 60."""

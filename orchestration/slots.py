@@ -13,10 +13,20 @@ from typing import Final
 
 import dagster as dg
 
+from assets.storage import is_running
+
 PID_TAG: Final = "thaw/pid"
 HOST_TAG: Final = "thaw/host"
 BIRTH_TAG: Final = "thaw/process_birth"
 """Tells a process from a later one that got the same id; absent where the system does not say."""
+
+UNFINISHED: Final = (
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+)
 
 
 def process_tags() -> dict[str, str]:
@@ -43,20 +53,10 @@ def is_dead(tags: Mapping[str, str], host: str) -> bool:
     pid = tags.get(PID_TAG, "")
     if not pid.isdigit() or tags.get(HOST_TAG) != host:
         return False
-    if not _exists(int(pid)):
+    if not is_running(int(pid)):
         return True
     birth = process_birth(int(pid))
     return birth is not None and tags.get(BIRTH_TAG, birth) != birth
-
-
-def _exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def free_dead_slots(instance: dg.DagsterInstance) -> list[str]:
@@ -66,17 +66,7 @@ def free_dead_slots(instance: dg.DagsterInstance) -> list[str]:
         Ids of the runs reported failed. (Slots of finished runs whose process is gone are freed too.)
     """
     host = socket.gethostname()
-    unfinished = instance.get_runs(
-        dg.RunsFilter(
-            statuses=[
-                dg.DagsterRunStatus.NOT_STARTED,
-                dg.DagsterRunStatus.QUEUED,
-                dg.DagsterRunStatus.STARTING,
-                dg.DagsterRunStatus.STARTED,
-                dg.DagsterRunStatus.CANCELING,
-            ]
-        )
-    )
+    unfinished = instance.get_runs(dg.RunsFilter(statuses=list(UNFINISHED)))
     dead = [run for run in unfinished if is_dead(run.tags, host)]
     for run in dead:
         pid = run.tags[PID_TAG]

@@ -59,6 +59,10 @@ def store_file(settings: Settings) -> Path:
     return require_current(settings.storage).store / "data.mdb"
 
 
+def generation_record(settings: Settings) -> Path:
+    return require_current(settings.storage).folder / "generation.json"
+
+
 def pointer(settings: Settings) -> Path:
     return settings.storage.live / "current.json"
 
@@ -107,6 +111,7 @@ DAMAGES = {
     "index file, removed": Damage(index_file, remove, read_index, ("is missing", "thaw run")),
     "served checkpoint, a byte": Damage(served_weights, flip, read_generation, ("damaged", "thaw run")),
     "store, other content": Damage(store_file, fill, read_generation, ("store", "thaw run")),
+    "generation's record, cut short": Damage(generation_record, cut, read_generation, ("is damaged", "thaw run")),
     "pointer, cut short": Damage(pointer, cut, read_generation, ("thaw run",)),
     "exported table, cut short": Damage(
         lambda s: s.storage.table("items"), cut, read_tables, ("items.parquet", "materialize transforms/tables again")

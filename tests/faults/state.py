@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from assets.config import Settings
 from assets.storage import Storage, file_digest
 from orchestration.home import open_instance
-from orchestration.run_requests import UNFINISHED
+from orchestration.slots import UNFINISHED
 from tests.assets.serving.live.logical import Logical, logical_state, unlike
 from tests.faults.graph import USERS, tiny_settings
 

@@ -14,6 +14,7 @@ DAMAGES = (
     "index file, removed",
     "served checkpoint, a byte",
     "store, other content",
+    "generation's record, cut short",
     "pointer, cut short",
     "exported table, cut short",
     "raw table, cut short",

@@ -22,19 +22,30 @@ from assets.training.checkpoints import CheckpointError
 
 
 def take_away_damaged(storage: Storage) -> str | None:
-    """Let nothing serve where the pointer or the store that it leads to cannot be read; why, in words.
+    """Let nothing serve where the pointer, or the records or store that it leads to, cannot be read; why, in words.
 
     The next build then makes a generation; numbers of deltas begin anew with it. The caller holds neither lock.
     """
     with locked(writer_lock(storage)):
         try:
             generation = current(storage)
-            reason = None if generation is None or not generation.complete else store_damage(generation)
+            reason = None if generation is None or not generation.complete else _damage(generation)
         except GenerationError as error:
             reason = str(error)
         if reason is not None:
             (storage.live / CURRENT).unlink()
     return reason
+
+
+def _damage(generation: Generation) -> str | None:
+    """As :func:`store_damage`.
+
+    Raises:
+        GenerationError: when it is the record that is damaged, or what says which engines there are.
+    """
+    if generation.outdated() is None:
+        generation.record()
+    return store_damage(generation)
 
 
 def store_damage(generation: Generation) -> str | None:

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from assets.config import EngagementRule, StrictModel
+from assets.serving.engines import FILE as ENGINES
 from assets.serving.engines import Engines, drop_state, keep_engines_only, open_store, read_engines
 from assets.serving.store.interface import KeyValueStore
 from assets.storage import Storage, write_json
@@ -49,7 +50,7 @@ class NoIndexError(RuntimeError):
 
 
 class GenerationError(RuntimeError):
-    """A generation is incomplete or of another format; the message says what to do."""
+    """A generation is incomplete, damaged or of another format; the message says what to do."""
 
 
 class GenerationRecord(StrictModel):
@@ -120,18 +121,20 @@ class Generation:
         """What it was made from.
 
         Raises:
-            GenerationError: when its build was killed, or it has another format.
+            GenerationError: when its build was killed, it has another format, or the file is damaged.
         """
+        path = self.folder / RECORD
         if outdated := self.outdated():
-            raise GenerationError(f"{self.folder / RECORD} has {outdated}: {REBUILD}")
-        return GenerationRecord(**self._content())
+            raise GenerationError(f"{path} has {outdated}: {REBUILD}")
+        with _sound(path):
+            return GenerationRecord(**self._content())
 
     def _content(self) -> dict[str, Any]:
         path = self.folder / RECORD
         if not path.exists():
             raise GenerationError(f"{path} does not exist: {REBUILD}")
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return content
+        with _sound(path):
+            return dict(json.loads(path.read_text(encoding="utf-8")))
 
     def write_record(self, record: GenerationRecord) -> None:
         """Call the generation complete."""
@@ -139,8 +142,13 @@ class Generation:
 
     @property
     def engines(self) -> Engines:
-        """What holds its state."""
-        return read_engines(self.folder)
+        """What holds its state.
+
+        Raises:
+            GenerationError: when the file that says so is damaged.
+        """
+        with _sound(self.folder / ENGINES):
+            return read_engines(self.folder)
 
     def open_store(self) -> KeyValueStore:
         """Its store; close it after use."""
@@ -272,12 +280,19 @@ def _named(storage: Storage, name: str) -> Generation:
 def _pointers(storage: Storage) -> dict[str, str | None]:
     path = storage.live / CURRENT
     try:
-        content: dict[str, str | None] = json.loads(path.read_text(encoding="utf-8"))
+        with _sound(path):
+            return dict(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         return {}
-    except ValueError as error:
+
+
+@contextmanager
+def _sound(path: Path) -> Iterator[None]:
+    """What cannot be made of the content of ``path`` is an error that says what to do; TypeError: it is no object."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
         raise GenerationError(f"{path} is damaged ({error}): {REBUILD}") from error
-    return content
 
 
 def _remove(chosen: list[Generation]) -> list[str]:
@@ -289,7 +304,7 @@ def _removed(generation: Generation) -> bool:
     (generation.folder / RECORD).unlink(missing_ok=True)  # first: a removal that is killed leaves no whole one
     try:
         drop_state(generation.engines)
-    except OSError as error:
+    except (OSError, GenerationError) as error:
         keep_engines_only(generation.folder)
         LOG.warning(
             "generation %s is removed, but not what it has on its server (%s). This is tried again with every removal;"

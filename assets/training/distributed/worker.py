@@ -15,6 +15,7 @@ from typing import Final
 import torch
 from torch import distributed
 
+from assets.storage import is_running
 from assets.stream import load_tables
 from assets.training.checkpoints import tables_version
 from assets.training.distributed.job import Job, TogetherError, leave, leave_error
@@ -76,12 +77,9 @@ def _backend(device: str) -> str:
 
 def _end_with(owner: int) -> None:
     """End this process when ``owner`` is gone: torchrun then ends the others and itself."""
-    while True:
-        try:
-            os.kill(owner, 0)
-        except ProcessLookupError:
-            os._exit(1)
+    while is_running(owner):
         time.sleep(LOOK_SECONDS)
+    os._exit(1)
 
 
 def main() -> None:

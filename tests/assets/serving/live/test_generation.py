@@ -8,6 +8,7 @@ import pytest
 from assets.config import EngagementRule, Settings
 from assets.serving.engines import Engines, write_engines
 from assets.serving.live.build import needs_build, renew
+from assets.serving.live.damage import take_away_damaged
 from assets.serving.live.generation import (
     FORMAT,
     Generation,
@@ -115,6 +116,30 @@ def test_records_come_back_and_other_formats_are_refused(storage: Storage) -> No
     path.write_text(path.read_text().replace(f'"format": {FORMAT}', '"format": 1'))
     with pytest.raises(GenerationError, match="has format 1, this version reads 2"):
         generation.record()
+
+
+@pytest.mark.parametrize("content", ['{"format": ', "[1]", f'{{"format": {FORMAT}, "model": 7}}', "null"])
+def test_a_damaged_record_is_named_and_what_it_is_of_serves_no_longer(storage: Storage, content: str) -> None:
+    generation = made(storage, 1)
+    switch_to(storage, generation)
+    path = generation.folder / "generation.json"
+    path.write_text(content)
+    with pytest.raises(GenerationError, match=r"(?s)generation\.json is damaged .* build a generation anew"):
+        generation.record()
+    assert "generation.json is damaged" in str(take_away_damaged(storage))
+    assert current(storage) is None
+
+
+def test_without_a_word_of_its_engines_a_generation_serves_no_longer(
+    storage: Storage, caplog: pytest.LogCaptureFixture
+) -> None:
+    generation = made(storage, 1)
+    switch_to(storage, generation)
+    (generation.folder / "engines.json").write_text('{"store": "redis", "tru')
+    assert "engines.json is damaged" in str(take_away_damaged(storage))
+    assert remove_outdated(storage) == []  # what it has on a server, if anything, is for a person to find
+    assert [path.name for path in generation.folder.iterdir()] == ["engines.json"]
+    assert f"delete {generation.folder}" in caplog.text
 
 
 def test_asking_which_is_current_loads_no_torch() -> None:
