@@ -89,9 +89,12 @@ def _make_schema(url: str, schema: str) -> None:
         ) from None
     try:
         with connection, connection.cursor() as cursor:
-            # Two processes that make one at once race, IF NOT EXISTS or not: one at a time.
+            # Two processes that make one at once race: one at a time.
             cursor.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", (schema,))
-            cursor.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(schema)))
+            # IF NOT EXISTS asks for the right to make one also where there is nothing to make.
+            cursor.execute("SELECT FROM pg_namespace WHERE nspname = %s", (schema,))
+            if cursor.fetchone() is None:
+                cursor.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(schema)))
     except psycopg2.errors.InsufficientPrivilege as error:
         raise ConfigError(
             f"the user of {URL} may not make the schema {schema}: GRANT CREATE ON DATABASE, or make it for that user"

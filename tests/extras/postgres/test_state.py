@@ -120,6 +120,20 @@ def test_processes_may_make_a_schema_at_once(tmp_path: Path) -> None:
         assert process.returncode == 0, errors
 
 
+def test_a_schema_made_for_a_user_who_may_make_none_is_used(
+    tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import psycopg2  # noqa: PLC0415
+
+    with psycopg2.connect(server) as connection, connection.cursor() as cursor:
+        cursor.execute("CREATE ROLE plain LOGIN PASSWORD 'simple'")
+        cursor.execute(f"CREATE SCHEMA {schema_of('granted')} AUTHORIZATION plain")
+    monkeypatch.setenv(URL, f"postgresql://plain:simple@{server.rpartition('@')[2]}")
+    assert runs_of(settings_of(tmp_path, "granted")) == set()
+    with pytest.raises(ConfigError, match="may not make the schema"):
+        prepare_home(settings_of(tmp_path, "refused"))
+
+
 def test_a_wrong_password_and_a_server_that_is_gone_are_said_without_it(
     tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
