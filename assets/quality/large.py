@@ -139,7 +139,21 @@ def _about_all(one: ExpectationResult, expectation: Expectation, told: Found, la
         return
     if told.count > MOST or behind > MOST:
         one["unexpected"] = max(one["unexpected"], told.count)
+    unread = _unread(expectation, large)
+    one["unexpected"] += unread
     held = large.behind is not None and column in large.behind and large.behind[column].notna().sum()
-    whole = about if isinstance(expectation, _OF_MISSING) else told.present + int(held)
+    whole = about if isinstance(expectation, _OF_MISSING) else told.present + int(held) + unread
     _, _, example = one["observed"].partition(" %")
     one["observed"] = f"{100 * one['unexpected'] / whole:.3g} %{example}"
+
+
+def _unread(expectation: Expectation, large: Large) -> int:
+    """Rows behind the file's that nobody judged and that break an expectation: where all that were judged must."""
+    if large.behind is None:
+        return 0
+    column = column_of(expectation)
+    if column in large.behind:
+        all_break = column in large.false and not large.behind[column].any()
+    else:
+        all_break = isinstance(expectation, gxe.ExpectColumnValuesToNotBeNull)
+    return large.n_behind - len(large.behind) if all_break else 0

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from assets.quality import large, results
+from assets.quality import large, large_frames, results, suspects
 from assets.quality.suites import SUITES
 from assets.quality.validation import validate_frame
 from assets.quality.vocabulary import Limits
@@ -104,3 +104,18 @@ def test_suspects_tell_what_the_whole_table_tells(
         assert found is not None
         assert told(found) == told(whole)
     assert whole["success"] == (not plants)
+
+
+def test_more_missing_cases_than_are_looked_at_are_counted_all(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (large, large_frames, suspects):
+        monkeypatch.setattr(module, "MOST", 2)
+    change(results.table_path(storage, "test_cases"), lambda table: table.iloc[:-5])
+    found, whole = both(storage, "test_cases")
+    assert found is not None
+    counts = [
+        [(one["about"], one["checked"], one["unexpected"], one["observed"]) for one in result["expectations"]]
+        for result in (found, whole)
+    ]
+    assert counts[0] == counts[1]
