@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from assets.config import ConfigError, Settings, TrainingConfig, load_settings
 from assets.config.data_format import DataFormatError, require_format
+from orchestration.exits import exit_on
 
 Dataset = Annotated[str | None, typer.Option(help="registered dataset; default: THAW_DATASET or 'simulated'")]
 Models = Annotated[str | None, typer.Option(help="comma-separated roster; default: THAW_MODELS or the default roster")]
@@ -31,11 +32,8 @@ def settings_of(dataset: str | None, models: str | None = None, *, registered: b
         _check_names(settings, registered)
     except (ConfigError, ValueError) as error:
         raise typer.BadParameter(str(error)) from error
-    try:
+    with exit_on(DataFormatError):
         require_format(settings.storage)
-    except DataFormatError as error:
-        typer.secho(str(error), fg="red", err=True)
-        raise typer.Exit(1) from error
     return settings
 
 

@@ -1,5 +1,6 @@
 """``thaw together``: a training that torchrun does on several machines, written down for them."""
 
+import shlex
 from typing import Annotated
 
 import typer
@@ -30,7 +31,7 @@ def together(model: Annotated[str, typer.Argument(help="a registered net")], dat
     for job in jobs:
         typer.echo(
             "torchrun --nnodes NODES --nproc-per-node PROCESSES --rdzv-backend c10d --rdzv-endpoint HOST:29500"
-            f" -m {WORKER} {job}"
+            f" -m {WORKER} {shlex.quote(str(job))}"
         )
     step = f"""'key:"training/{model}"'"""
     typer.echo(f"Then, where the data root lies: thaw run --select {step} && thaw run")

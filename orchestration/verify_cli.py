@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from assets.config import ConfigError, Settings
+from orchestration.exits import exit_on
 from orchestration.options import Dataset, settings_of
 
 if TYPE_CHECKING:
@@ -88,14 +89,11 @@ def _unknown(settings: Settings, record: Path) -> list["Finding"]:
 
 @contextmanager
 def _told() -> Iterator[None]:
-    """Ends the command with the message of an error that is the user's to solve."""
+    """Ends the command where there is no sound release, checkpoint or evaluation."""
     from assets.evaluation.files import StaleResultsError
     from assets.evaluation.releases.record import ReleaseError
     from assets.training.checkpoints import CheckpointError
     from assets.transforms.export import TablesError
 
-    try:
+    with exit_on(ReleaseError, CheckpointError, StaleResultsError, TablesError, OSError):
         yield
-    except (ReleaseError, CheckpointError, StaleResultsError, TablesError, OSError) as error:
-        typer.secho(str(error), fg="red", err=True)
-        raise typer.Exit(1) from error

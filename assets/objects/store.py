@@ -182,7 +182,8 @@ class ObjectStore:
 
     def discard(self, blob: Blob) -> None:
         """Remove a content that is not what its name says."""
-        self._tried("remove", lambda: self._fs.rm_file(self._blob(blob.sha256)))
+        path = self._blob(blob.sha256)
+        self._tried(f"remove {path}", lambda: self._fs.rm_file(path))
 
     def fetch(self, blob: Blob, target: Path) -> None:
         """Bring a content to ``target``, whole and checked, or not at all.

@@ -21,8 +21,9 @@ Engine = Callable[[Job, BulkConfig], Iterator[pa.Table]]
 def in_process(job: Job, config: BulkConfig) -> Iterator[pa.Table]:
     """One block after another."""
     block = Block(job)
-    for batch in pq.ParquetFile(job.table).iter_batches(config.rows, columns=[job.column]):
-        yield block(pa.table(batch))
+    with pq.ParquetFile(job.table) as file:
+        for batch in file.iter_batches(config.rows, columns=[job.column]):
+            yield block(pa.table(batch))
 
 
 def on_ray(job: Job, config: BulkConfig) -> Iterator[pa.Table]:

@@ -12,8 +12,9 @@ from typing import Any, Final
 from assets.config import Settings
 from assets.idmap import IdMap
 from assets.storage import write_json
-from assets.training.checkpoints import load_net, read_manifest_in, save_checkpoint_in
+from assets.training.checkpoints import load_net, read_manifest_in
 from assets.training.encoding import Encodings
+from assets.training.saving import save_checkpoint_in
 from assets.training.train import Spent, Trained
 
 CHECKPOINT: Final = "checkpoint"
@@ -103,9 +104,10 @@ def leave_error(job: Job, rank: int, error: Exception) -> None:
 def failure(job: Job, what: str) -> TogetherError:
     """An error with what the first process to fail left: the others may have failed because it was gone.
 
-    Who was first goes by the clocks of their machines.
+    Who was first goes by the clocks of their machines. What a process had half-written when it was killed is left out.
     """
-    left = [json.loads(path.read_text(encoding="utf-8")) for path in job.folder.glob(ERROR.format(rank="*"))]
+    written = [path for path in job.folder.glob(ERROR.format(rank="*")) if ".partial-" not in path.name]
+    left = [json.loads(path.read_text(encoding="utf-8")) for path in written]
     why = "no process left a message; see the log above"
     if left:
         first = min(left, key=lambda entry: (entry["at"], entry["rank"]))

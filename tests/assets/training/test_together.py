@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 
 from assets import keys
 from assets.config import PROJECT_ROOT, Settings
-from assets.storage import Storage
+from assets.storage import Storage, partial_of
 from assets.stream import load_tables
 from assets.training.assets import ASSETS
 from assets.training.checkpoints import load_recommender, tables_version
@@ -43,7 +43,7 @@ def settings_of(root: Path, **training: Any) -> Settings:
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data root with tables under a registered dataset's name, which commands ask for."""
-    root = tmp_path_factory.mktemp("together")
+    root = tmp_path_factory.mktemp("to gether")  # what is to be typed has to be quoted
     written = write_checkerboard(root, checkerboard_rows())
     shutil.move(written.base, Storage(root / "data", "simulated").base)
     return root
@@ -74,7 +74,7 @@ def fail_together(folder: Path, bodies: list[Callable[[], object]]) -> Job:
     for process in processes:
         process.start()
     for process in processes:
-        process.join(60)
+        process.join(200)
     assert [process.exitcode for process in processes] == [1] * len(bodies)
     return job
 
@@ -112,6 +112,13 @@ def test_the_earliest_message_counts_not_the_lowest_rank(tmp_path: Path, monkeyp
         monkeypatch.setattr("time.time", lambda at=at: at)
         leave_error(job, rank, ValueError(f"of {rank}"))
     assert str(failure(job, "it ended")).endswith("it ended: process 2: ValueError: of 2")
+
+
+def test_a_message_that_was_being_written_when_its_process_was_killed_hides_no_other(tmp_path: Path) -> None:
+    job = Job(MODEL, settings_of(tmp_path), tmp_path)
+    leave_error(job, 0, ValueError("of 0"))
+    partial_of(tmp_path / "error-1.json").write_text('{"rank": 1')
+    assert str(failure(job, "it ended")).endswith("it ended: process 0: ValueError: of 0")
 
 
 # By hand
