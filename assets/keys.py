@@ -38,6 +38,9 @@ STAGES: Final = (
 )
 """Every stage, in the order of the data; a stage is also an asset group."""
 
+BUILT: Final = (STAGING, SPLITS, SLICES, HISTORIES)
+"""Stages of dbt's models, which one step builds."""
+
 RAW_INTERACTIONS: Final[Key] = [INGESTION, "interactions"]
 RAW_ITEMS: Final[Key] = [INGESTION, "items"]
 RAW_USERS: Final[Key] = [INGESTION, "users"]

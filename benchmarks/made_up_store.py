@@ -4,7 +4,6 @@ Written in chunks, so that a catalog of a million needs no more memory than one 
 quality. The net has random weights: what embedding costs does not depend on them.
 """
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,6 @@ from typing import Final
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import safetensors.torch
 import torch
 
 from assets.config import EngagementRule, load_settings
@@ -36,11 +34,12 @@ from assets.serving.store.records import (
     pack,
     pack_runs,
 )
-from assets.storage import Storage, write_bytes, write_json
+from assets.storage import Storage, write_json
 from assets.stream import Int, batches
 from assets.training.checkpoints import FORMAT, MANIFEST, LoadedNet
 from assets.training.encoding import Encodings
 from assets.training.presets import FitPreset, preset
+from assets.training.saving import save_maps, save_weights
 from models.registry import build_net
 
 MODEL: Final = "ihm_sasrec"
@@ -119,16 +118,7 @@ def random_net(sizes: Sizes) -> LoadedNet:
 
 
 def save_net(folder: Path, loaded: LoadedNet) -> None:
-    """Write a net as a checkpoint's folder, without the tables that :func:`save_checkpoint` asks for."""
-    maps = {
-        name: {"file": f"ids-{place}-{ids.digest[:16]}.parquet", "digest": ids.digest, "ids": len(ids.ids)}
-        for place, (name, ids) in enumerate(loaded.encodings.maps.items())
-    }
-    for name, ids in loaded.encodings.maps.items():
-        ids.save(folder / maps[name]["file"])
-    content = safetensors.torch.save(loaded.net.state_dict())
-    digest = hashlib.sha256(content).hexdigest()
-    weights = write_bytes(folder / f"weights-{digest[:16]}.safetensors", content)
+    """Write a net as a checkpoint's folder, without the tables that :mod:`assets.training.saving` asks for."""
     manifest = {
         "format": FORMAT,
         "model": MODEL,
@@ -136,8 +126,8 @@ def save_net(folder: Path, loaded: LoadedNet) -> None:
         "seed": SEED,
         "config": loaded.config.model_dump(mode="json"),
         "bounds": {"cutoff": str(CUTOFF)},
-        "weights": {"file": weights.name, "sha256": digest, "bytes": len(content)},
-        "id_maps": maps,
+        "weights": save_weights(folder, loaded.net.state_dict()),
+        "id_maps": save_maps(folder, loaded.encodings.maps),
     }
     write_json(folder / MANIFEST, manifest)
 

@@ -15,11 +15,12 @@ import dagster as dg
 
 from assets import keys
 from assets.config import Settings
+from assets.objects.marks import Mark, mark_of
 from assets.objects.stages import Found, Stage, compare, pull, push
 from assets.objects.store import Manifest, ObjectStore
 from assets.quality.results import EXPORTED, LEAKAGE, RAW, result_path
 from assets.storage import Storage, file_digest, locked, write_json
-from orchestration.unchanged import Account, Mark, Unit, account_path, mark_of, read_account
+from orchestration.unchanged import Account, Unit, account_path, read_account
 from orchestration.units import known_of
 
 LOCAL: Final = frozenset({"__".join(keys.ITEM_INDEX)})

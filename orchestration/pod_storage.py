@@ -12,11 +12,11 @@ from typing import Final
 
 import dagster as dg
 
+from assets import keys
 from assets.config import Settings
 from assets.objects.store import ObjectsError, ObjectStore
 from assets.storage import Storage
-from orchestration.mirror import LOCAL, fetch, send, stage_of, store_of
-from orchestration.pods import BUILT
+from orchestration.mirror import fetch, send, stage_of, store_of
 from orchestration.slots import PID_TAG
 from orchestration.unchanged import Unit
 from orchestration.units import known_of
@@ -73,7 +73,7 @@ def around(units: Sequence[Unit], step: str | None) -> tuple[list[Unit], list[Un
 
 
 def _is_warehouse(unit: Unit) -> bool:
-    return unit.assets[0].partition("/")[0] in BUILT
+    return unit.assets[0].partition("/")[0] in keys.BUILT
 
 
 def _own(units: Sequence[Unit], step: str | None) -> list[Unit]:
@@ -104,7 +104,7 @@ def wait_for(
     deadline = clock() + settings.objects.wait_seconds
     for unit in units:
         stage, wanted = stage_of(unit, settings), runs.get(unit.assets[0])
-        if stage is None or wanted is None or unit.name in LOCAL:
+        if stage is None or wanted is None:
             continue
         while (manifest := store.manifest(stage.name)) is None or manifest.run_id != wanted:
             if clock() >= deadline:

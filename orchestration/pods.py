@@ -12,7 +12,6 @@ from assets.config.deployment import MEASURED
 
 POD_TAG: Final = "dagster-k8s/config"
 VOLUME: Final = "dataset"
-BUILT: Final = (keys.STAGING, keys.SPLITS, keys.SLICES, keys.HISTORIES)
 SHOWN: Final = 5
 """Steps that a message names, at most."""
 
@@ -26,7 +25,7 @@ def steps_of(definitions: Iterable[dg.AssetsDefinition]) -> dict[str, str]:
     for definition in definitions:
         key = next(iter(definition.keys), None) or next(iter(definition.check_keys)).asset_key
         stage = key.path[0]
-        stages[definition.node_def.name] = keys.TRANSFORMS if stage in BUILT else stage
+        stages[definition.node_def.name] = keys.TRANSFORMS if stage in keys.BUILT else stage
     return stages
 
 

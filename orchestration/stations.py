@@ -284,9 +284,7 @@ STATIONS: Final[Mapping[str, Station]] = {
 }
 """By the asset's key. dbt's models are not listed one by one: they are :data:`BUILD`."""
 
-BUILT: Final = (keys.STAGING, keys.SPLITS, keys.SLICES, keys.HISTORIES)
-
 
 def station_of(asset: str) -> Station | None:
     """The station of an asset (``stage/name``); None for one that ``thaw run`` never leaves out."""
-    return BUILD if asset.partition("/")[0] in BUILT else STATIONS.get(asset)
+    return BUILD if asset.partition("/")[0] in keys.BUILT else STATIONS.get(asset)

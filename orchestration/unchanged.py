@@ -26,14 +26,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from assets.config import Settings
+from assets.objects.marks import Mark, files_at, mark_of
 from assets.storage import Storage, write_json
 from orchestration.sources import source_digest
 from orchestration.stations import Station
 
 FORMAT: Final = 1
-Mark = tuple[int, int, int]
-"""Of a file: its size, when it was written, and when its entry last changed (a copy over it shows there), in ns."""
-
 Files = dict[str, Mark]
 
 
@@ -270,17 +268,9 @@ class _Marks:
         found: Files = {}
         for place in places:
             if place not in self._known:
-                self._known[place] = {os.path.relpath(path, self._base): mark_of(path) for path in _files(place)}
+                self._known[place] = {os.path.relpath(path, self._base): mark_of(path) for path in files_at(place)}
             found |= self._known[place]
         return found
-
-
-def _files(place: Path) -> list[Path]:
-    """Files that hold something: no locks, and nothing that a killed writer left."""
-    held = [place] if place.is_file() else [path for path in place.rglob("*") if path.is_file()]
-    return [
-        path for path in held if path.suffix != ".lock" and path.name != "lock.mdb" and ".partial-" not in path.name
-    ]
 
 
 def _latest(files: Files) -> float:
@@ -295,9 +285,3 @@ def _folders_touched(places: Iterable[Path]) -> float:
     """
     held = [path for place in places for path in (place, *place.rglob("*")) if path.is_dir()]
     return max((max(path.stat().st_mtime, path.stat().st_ctime) for path in held), default=0.0)
-
-
-def mark_of(path: Path) -> Mark:
-    """A file's mark."""
-    found = path.stat()
-    return found.st_size, found.st_mtime_ns, found.st_ctime_ns

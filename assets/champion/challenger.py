@@ -81,7 +81,8 @@ def make_challenger(
         ValueError: when there is nothing before the window.
     """
     from assets.champion.history import read_served, tables_at  # noqa: PLC0415 - torch, as the next
-    from assets.training.checkpoints import checkpoint_digest, read_manifest_in, save_checkpoint_in  # noqa: PLC0415
+    from assets.training.checkpoints import checkpoint_digest, read_manifest_in  # noqa: PLC0415
+    from assets.training.saving import save_checkpoint_in  # noqa: PLC0415
     from assets.training.train import train  # noqa: PLC0415
 
     started = time.perf_counter()

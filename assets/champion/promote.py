@@ -20,7 +20,8 @@ from assets.champion.history import read_served, tables_at
 from assets.champion.record import RecordEntry, append, decided, event_clock, note_serving
 from assets.champion.sound import unsound
 from assets.config import Settings
-from assets.serving.live.build import REPLAY, unfit
+from assets.ingestion.landing.merge import is_replay
+from assets.serving.live.build import unfit
 from assets.serving.live.generation import (
     Generation,
     GenerationError,
@@ -153,7 +154,7 @@ def _former(storage: Storage, leaving: Generation) -> Generation:
         raise GenerationError(f"there is no generation before {leaving.name} to go back to")
     if reason := unfit(storage, target):
         raise GenerationError(f"{reason}: there is nothing to go back to")
-    if target.record().until is None and (storage.live / REPLAY).exists():
+    if target.record().until is None and is_replay(storage):
         raise GenerationError(f"generation {target.name} knows what the replay is about to land: end the replay first")
     return target
 

@@ -14,12 +14,13 @@ What is promised:
 import json
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
+from assets.objects.marks import files_at, mark_of
 from assets.objects.store import Blob, Manifest, ObjectsError, ObjectStore
 from assets.storage import Storage, atomic_path, file_digest, locked, write_json
 
@@ -31,7 +32,7 @@ LAST: Final = ("manifest.json", "ingestion.json")
 """Files that name the digests of others: put in place after them."""
 
 Marks = dict[str, list[int]]
-"""Path -> size, and when it was written and touched, in ns."""
+"""Path -> :data:`assets.objects.marks.Mark`, as a list."""
 
 
 class Found(StrEnum):
@@ -166,7 +167,7 @@ def _are_pages(target: Path, place: Path) -> bool:
 
 def _remove_others(storage: Storage, manifest: Manifest) -> None:
     for place in manifest.places:
-        for path in _files(storage.base / place):
+        for path in files_at(storage.base / place):
             if _relative(storage, path) not in manifest.files:
                 path.unlink()
 
@@ -178,16 +179,10 @@ def _holds(path: Path, blob: Blob) -> bool:
 def marks_of(storage: Storage, places: Iterable[Path]) -> Marks:
     """Marks of every file at or below ``places`` that holds something."""
     return {
-        _relative(storage, path): [found.st_size, found.st_mtime_ns, found.st_ctime_ns]
+        _relative(storage, path): list(mark_of(path))  # as JSON gives it back
         for place in places
-        for path in _files(place)
-        for found in [path.stat()]
+        for path in files_at(place)
     }
-
-
-def _files(place: Path) -> Sequence[Path]:
-    held = [place] if place.is_file() else sorted(path for path in place.rglob("*") if path.is_file())
-    return [path for path in held if path.suffix != ".lock" and ".partial-" not in path.name]
 
 
 def _relative(storage: Storage, path: Path) -> str:

@@ -70,3 +70,43 @@ class Labels:
         self._label[item] = label
         self._ids[label] = item
         return label
+
+
+class LabelSet:
+    """A set of labels, a byte for each up to the largest: many are looked up at once."""
+
+    def __init__(self) -> None:
+        self._held: NDArray[np.bool_] = np.zeros(0, np.bool_)
+
+    def __len__(self) -> int:
+        return int(self._held.sum())
+
+    @property
+    def labels(self) -> Int:
+        """Every label in it, ascending."""
+        return np.flatnonzero(self._held)
+
+    def add(self, labels: Int) -> None:
+        """Add labels [n], none of them :data:`MISSING`."""
+        missing = int(labels.max(initial=-1)) + 1 - len(self._held)
+        if missing > 0:
+            self._held = np.concatenate([self._held, np.zeros(max(missing, len(self._held)), np.bool_)])
+        self._held[labels] = True
+
+    def contains(self, labels: Int) -> NDArray[np.bool_]:
+        """Which of ``labels`` (any shape, :data:`MISSING` allowed) are in it."""
+        known = (labels >= 0) & (labels < len(self._held))
+        found = np.zeros(labels.shape, np.bool_)
+        found[known] = self._held[labels[known]]
+        return found
+
+    def without(self, labels: Int) -> "LabelSet":
+        """A new set of those that are not among ``labels`` [n]."""
+        rest = LabelSet()
+        rest._held = self._held.copy()
+        rest.discard(labels)
+        return rest
+
+    def discard(self, labels: Int) -> None:
+        """Remove labels [n], none of them :data:`MISSING`; those that are not in it are passed over."""
+        self._held[labels[labels < len(self._held)]] = False

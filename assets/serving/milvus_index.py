@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from assets.serving.index_file import REBUILD, IndexContent, IndexFileError, read_index
 from assets.serving.ivf_index import cells
-from assets.serving.labels import MISSING
+from assets.serving.labels import MISSING, LabelSet
 from assets.serving.milvus_server import MOST_HITS, MilvusCollection
 from assets.serving.overlay import Overlay
 from assets.serving.served_index import ServedIndex
@@ -54,7 +54,7 @@ class MilvusIndex(ServedIndex):
         self.namespace, self.threads, self.nprobe = namespace, 1, 1
         self._nlist, self._sealed = 1, False
         self._collection: MilvusCollection | None = None
-        self._held: NDArray[np.bool_] = np.zeros(0, bool)  # by label: whether the collection has it
+        self._held = LabelSet()  # what the collection has
         self._overlay = Overlay(dimension)
 
     @property
@@ -97,7 +97,7 @@ class MilvusIndex(ServedIndex):
     def _rebuild(self, labels: Int, vectors: Float) -> None:
         self.discard()
         self._overlay, self._sealed = Overlay(self.dimension), False
-        self._held = np.zeros(0, bool)
+        self._held = LabelSet()
         self._nlist = min(cells(len(labels)), MOST_CELLS)
         self.nprobe = self._nlist
         self._put(labels, vectors)
@@ -107,14 +107,14 @@ class MilvusIndex(ServedIndex):
             self._overlay.put(labels, vectors)
         elif len(labels):
             self._on_server().upsert(labels, vectors)
-            self._hold(labels, True)
+            self._held.add(labels)
 
     def _drop(self, labels: Int) -> None:
         if self._sealed:
             self._overlay.drop(labels)
         elif len(labels):
             self._on_server().delete(labels)
-            self._hold(labels, False)
+            self._held.discard(labels)
 
     def _search(self, queries: Float, k: int, excluded: list[Int]) -> tuple[Int, Float]:
         labels, scores = self._search_collection(queries, k, excluded)
@@ -129,12 +129,11 @@ class MilvusIndex(ServedIndex):
         """The collection's items that still count, more of them asked for where too many are hidden."""
         labels = np.full((len(queries), k), MISSING, np.int64)
         scores = np.full((len(queries), k), -np.inf, np.float32)
-        live = self._held.copy()
-        live[self._overlay.touched(np.arange(len(live)))] = False
-        count, most = int(live.sum()), int(self._held.sum())
+        live = self._held.without(self._overlay.touched_labels)
+        count, most = len(live), len(self._held)
         if not count or not len(queries):
             return labels, scores
-        hidden = np.array([int(live[row[row < len(live)]].sum()) for row in excluded])
+        hidden = np.array([int(live.contains(row).sum()) for row in excluded])
         wanted = np.minimum(k, count - hidden)  # [Q]
         pending, nprobe = np.flatnonzero(wanted > 0), self.nprobe
         fetch = min(k + int(hidden.max()) + (k if count < most else 0), most, MOST_HITS)
@@ -155,7 +154,8 @@ class MilvusIndex(ServedIndex):
     def _kept(self, found: tuple[Int, Float], k: int, excluded: list[Int]) -> tuple[Int, Float]:
         """[B, k] of longer results, without what is excluded or no longer counts."""
         labels, scores = found
-        out = ~self._in_collection(labels) | self._overlay.touched(labels)
+        # Of what the server names, only labels that it was given are believed.
+        out = ~self._held.contains(labels) | self._overlay.touched(labels)
         for row, hidden in enumerate(excluded):
             if len(hidden):
                 out[row] |= np.isin(labels[row], hidden)
@@ -166,16 +166,8 @@ class MilvusIndex(ServedIndex):
         room = ((0, 0), (0, k - labels.shape[1]))
         return np.pad(labels, room, constant_values=MISSING), np.pad(scores, room, constant_values=-np.inf)
 
-    def _in_collection(self, labels: Int) -> NDArray[np.bool_]:
-        """Which of ``labels`` (any shape) it is known to hold: no other is believed."""
-        known = (labels >= 0) & (labels < len(self._held))
-        found = np.zeros(labels.shape, bool)
-        found[known] = self._held[labels[known]]
-        return found
-
     def _header(self) -> dict[str, Any]:
-        held = int(self._held.sum())
-        return {"collection": self.collection, "held": held, "nprobe": self.nprobe, "nlist": self.nlist}
+        return {"collection": self.collection, "held": len(self._held), "nprobe": self.nprobe, "nlist": self.nlist}
 
     def _payload(self) -> dict[str, NDArray[Any]]:
         return {}
@@ -186,7 +178,7 @@ class MilvusIndex(ServedIndex):
         name, held = content.header["collection"], int(content.header["held"])
         if not 1 <= self.nprobe <= self._nlist <= MOST_CELLS or held != len(content.labels):
             raise IndexFileError(f"an index of {len(content.labels)} items cannot be as its file says: {REBUILD}")
-        self._hold(content.labels, True)
+        self._held.add(content.labels)
         if name is None:
             return
         if not re.fullmatch(r"thaw_\w{1,200}", name):
@@ -197,12 +189,6 @@ class MilvusIndex(ServedIndex):
         self._collection.load()
         if (count := self._collection.count()) != held:
             raise IndexFileError(f"collection {name} has {count} vectors, its index was saved with {held}: {REBUILD}")
-
-    def _hold(self, labels: Int, value: bool) -> None:
-        missing = int(labels.max(initial=-1)) + 1 - len(self._held)
-        if missing > 0:
-            self._held = np.concatenate([self._held, np.zeros(max(missing, len(self._held)), bool)])
-        self._held[labels] = value
 
     def _on_server(self) -> MilvusCollection:
         if self._collection is None:

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from assets.serving.labels import MISSING
+from assets.serving.labels import MISSING, LabelSet
 from assets.serving.vector_index import Float
 from assets.stream import Int
 
@@ -14,7 +14,7 @@ class Overlay:
     def __init__(self, dimension: int) -> None:
         self._dimension = dimension
         self._vectors: dict[int, Float] = {}
-        self._touched: NDArray[np.bool_] = np.zeros(0, bool)
+        self._touched = LabelSet()
         self._stacked: tuple[Int, Float] | None = None
 
     def __len__(self) -> int:
@@ -34,15 +34,12 @@ class Overlay:
 
     def touched(self, labels: Int) -> NDArray[np.bool_]:
         """Which of ``labels`` (any shape, :data:`MISSING` allowed) this has the last word on."""
-        known = (labels >= 0) & (labels < len(self._touched))
-        found = np.zeros(labels.shape, bool)
-        found[known] = self._touched[labels[known]]
-        return found
+        return self._touched.contains(labels)
 
     @property
     def touched_labels(self) -> Int:
         """Every label that this has the last word on."""
-        return np.flatnonzero(self._touched)
+        return self._touched.labels
 
     def vector(self, label: int) -> Float:
         """[D] the vector under a label that was put."""
@@ -70,7 +67,4 @@ class Overlay:
 
     def _touch(self, labels: Int) -> None:
         self._stacked = None
-        missing = int(labels.max(initial=-1)) + 1 - len(self._touched)
-        if missing > 0:
-            self._touched = np.concatenate([self._touched, np.zeros(max(missing, len(self._touched)), bool)])
-        self._touched[labels] = True
+        self._touched.add(labels)

@@ -30,9 +30,9 @@ def _checkpoint_asset(model: str, entry: ModelEntry) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult:
         # Imported here: torch and Lightning would cost every load of the definitions some seconds.
         from assets.stream import load_tables
-        from assets.training.checkpoints import save_checkpoint
         from assets.training.distributed.apart import discard, trained_apart
         from assets.training.distributed.launch import train_as_configured
+        from assets.training.saving import save_checkpoint
         from assets.training.seeds import for_seed, seeds_of
 
         tables, seconds, runs = load_tables(storage), [], []

@@ -1,9 +1,9 @@
 """Checkpoints: safetensors weights, id maps as Parquet, and a JSON manifest that names them by digest.
 
-Nothing is ever unpickled. File names carry digests and the manifest is replaced last; what the new manifest does not
-name is removed after. So who reads a recommender here gets the old checkpoint or the new one, whole: where files of the
-old one are gone since its manifest was read, the new manifest is read. Who holds a manifest, and may have noted its
-digest, never gets another checkpoint's net by it, but :class:`ReplacedError`.
+Nothing is ever unpickled. Who writes one (:mod:`.saving`) replaces the manifest last. So who reads a recommender here
+gets the old checkpoint or the new one, whole: where files of the old one are gone since its manifest was read, the new
+manifest is read. Who holds a manifest, and may have noted its digest, never gets another checkpoint's net by it, but
+:class:`ReplacedError`.
 """
 
 import hashlib
@@ -11,13 +11,11 @@ import json
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import numpy as np
 import pyarrow as pa
-import safetensors.torch
 from pydantic import Field, TypeAdapter
 
 from assets.config import PROJECT_ROOT
@@ -25,7 +23,7 @@ from assets.idmap import IdMap, StoredIds
 from assets.ingestion.errors import IngestionError
 from assets.ingestion.parquet_limits import opened_parquet
 from assets.ranking import Recommender
-from assets.storage import Storage, write_bytes, write_json
+from assets.storage import Storage
 from assets.stream import DatasetTables
 from assets.training.counting import CountConfig, CountingRecommender
 from assets.training.encoding import Encodings, Universe
@@ -44,7 +42,6 @@ MANIFEST: Final = "manifest.json"
 FORMAT: Final = 3
 READABLE: Final = (2, FORMAT)
 """Format 2 knew no content: its nets are read as nets of items without."""
-LIBRARIES: Final = ("torch", "lightning", "numpy", "pandas", "safetensors")
 
 _COUNTS: Final[TypeAdapter[CountConfig]] = TypeAdapter(CountConfig)
 _SMOOTHING: Final = TypeAdapter(Annotated[float, Field(gt=0, allow_inf_nan=False)])
@@ -79,63 +76,8 @@ def git_revision() -> str:
     return done.stdout.strip()
 
 
-def save_checkpoint(storage: Storage, trained: "Trained") -> Path:
-    """Write the checkpoint of ``(trained.model, trained.seed)`` and return its folder."""
-    return save_checkpoint_in(storage.checkpoint(trained.model, trained.seed), trained, tables_version(storage))
-
-
-def save_checkpoint_in(folder: Path, trained: "Trained", data_version: str) -> Path:
-    """Write a checkpoint into ``folder``, which holds nothing else, and return it.
-
-    Args:
-        data_version: names the rows that it was trained on.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    manifest = {
-        "format": FORMAT,
-        "model": trained.model,
-        "kind": trained.kind,
-        "seed": trained.seed,
-        "config": trained.config,
-        "metrics": trained.metrics,
-        "history": trained.history,
-        "best_epoch": trained.best_epoch,
-        "bounds": trained.bounds,
-        "data_version": data_version,
-        "git_revision": git_revision(),
-        "libraries": {name: version(name) for name in LIBRARIES},
-        "weights": _save_weights(folder, trained),
-        "id_maps": _save_maps(folder, trained),
-        "content": trained.encodings.content if trained.encodings else 0,
-    }
-    write_json(folder / MANIFEST, manifest)
-    named = {MANIFEST, *_files(manifest)}
-    for path in folder.iterdir():
-        if path.name not in named:
-            path.unlink()
-    return folder
-
-
-def _save_weights(folder: Path, trained: "Trained") -> dict[str, Any] | None:
-    if trained.weights is None:
-        return None
-    content = safetensors.torch.save(trained.weights)
-    digest = hashlib.sha256(content).hexdigest()
-    file = write_bytes(folder / f"weights-{digest[:16]}.safetensors", content).name
-    return {"file": file, "sha256": digest, "bytes": len(content)}
-
-
-def _save_maps(folder: Path, trained: "Trained") -> dict[str, dict[str, Any]]:
-    entries: dict[str, dict[str, Any]] = {}
-    for name, id_map in (trained.encodings.maps if trained.encodings else {}).items():
-        # Feature names are the source's; the file is numbered, so that no name can be an unfit file name.
-        file = f"ids-{len(entries)}-{id_map.digest[:16]}.parquet"
-        id_map.save(folder / file)
-        entries[name] = {"file": file, "digest": id_map.digest, "ids": len(id_map.ids)}
-    return entries
-
-
-def _files(manifest: Mapping[str, Any]) -> list[str]:
+def files_of(manifest: Mapping[str, Any]) -> list[str]:
+    """Names of the files that a manifest names, beside it: weights, then id maps."""
     weights = [manifest["weights"]["file"]] if manifest["weights"] else []
     return weights + [entry["file"] for entry in manifest["id_maps"].values()]
 
@@ -298,8 +240,8 @@ def load_net(folder: Path, manifest: Mapping[str, Any]) -> LoadedNet:
     """
     remedy = f"materialize training/{manifest.get('model')} again, or take the checkpoint from whom you trust"
     try:
-        refuse_names(_files(manifest))
-        for name in _files(manifest):
+        refuse_names(files_of(manifest))
+        for name in files_of(manifest):
             (folder / name).stat()  # id maps are read later
         return _net_of(folder, manifest)
     except FileNotFoundError as error:

@@ -7,7 +7,7 @@ from itertools import count
 from pathlib import Path
 
 from assets.config import IndexConfig, Settings, StoreConfig
-from assets.serving.live.build import REPLAY
+from assets.ingestion.landing.merge import REPLAY
 from assets.serving.live.generation import open_generation, require_current
 from assets.serving.live.replay import inline, replay_days, run_replay, start_replay
 from assets.serving.live.state import Differences, batch_state, differences

@@ -19,7 +19,8 @@ from assets.config import Settings
 from assets.ranking import Recommender
 from assets.storage import Storage
 from assets.stream import DatasetTables, EngagementStream, load_tables
-from assets.training.checkpoints import load_recommender, save_checkpoint
+from assets.training.checkpoints import load_recommender
+from assets.training.saving import save_checkpoint
 from assets.training.train import Trained, train
 from tests.support import Row, interactions_frame, write_tables
 

@@ -7,11 +7,12 @@ landed meanwhile, so that none is missing when it begins to serve.
 
 import shutil
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
 from assets.config import Settings, TriggerConfig
+from assets.ingestion.landing.merge import is_replay
 from assets.ingestion.landing.removed import read_removed
 from assets.serving.engines import write_engines
 from assets.serving.live.apply import apply_batches, rebuild_config, waiting_batches
@@ -43,8 +44,6 @@ from assets.serving.store.records import PENDING, new_items, pack, unpack
 from assets.storage import Storage, locked
 from assets.stream import DatasetTables
 from assets.training.checkpoints import CheckpointError, checkpoint_digest
-
-REPLAY: Final = "replay.json"
 
 
 class RecallError(RuntimeError):
@@ -86,7 +85,7 @@ def unfit(storage: Storage, generation: Generation) -> str | None:
         return f"generation {generation.name} is incomplete"
     if outdated := generation.outdated():
         return f"generation {generation.name} has {outdated}"
-    if generation.record().until is not None and not (storage.live / REPLAY).exists():
+    if generation.record().until is not None and not is_replay(storage):
         return f"generation {generation.name} was made for a replay, which is over"
     return None
 

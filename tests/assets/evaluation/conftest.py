@@ -8,7 +8,7 @@ import pytest
 from assets.config import Settings
 from assets.storage import Storage
 from assets.stream import load_tables
-from assets.training.checkpoints import save_checkpoint
+from assets.training.saving import save_checkpoint
 from assets.training.train import train
 from tests.assets.evaluation.toy import ROSTER, toy_rows, toy_settings
 from tests.support import interactions_frame, write_tables

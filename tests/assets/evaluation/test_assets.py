@@ -23,8 +23,8 @@ from assets.evaluation.run import (
 from assets.schema import METRIC_COLUMNS
 from assets.storage import Storage, read_parquet, write_parquet
 from assets.stream import load_tables
-from assets.training.checkpoints import save_checkpoint
 from assets.training.registry import MODELS
+from assets.training.saving import save_checkpoint
 from assets.training.seeds import for_seed
 from assets.training.train import train
 from tests.assets.evaluation.test_soundness import LooksAhead

@@ -22,11 +22,11 @@ from assets.training.checkpoints import (
     load_recommender,
     read_manifest,
     recommender_in,
-    save_checkpoint,
     tables_version,
 )
 from assets.training.encoding import Encodings
 from assets.training.recommender import NetRecommender
+from assets.training.saving import save_checkpoint
 from assets.training.train import Trained, train
 from assets.transforms.export import TablesError, verify_tables
 from tests.assets.training.conftest import ROWS
@@ -97,7 +97,7 @@ def test_the_manifest_comes_last(saved: Storage, trained: Trained, monkeypatch: 
     def killed(path: Path, value: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("assets.training.checkpoints.write_json", killed)
+    monkeypatch.setattr("assets.training.saving.write_json", killed)
     assert trained.weights is not None
     with pytest.raises(KeyboardInterrupt):
         save_checkpoint(saved, replace(trained, weights={name: value + 1 for name, value in trained.weights.items()}))

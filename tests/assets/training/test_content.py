@@ -13,9 +13,10 @@ import torch
 from assets.config import Settings
 from assets.storage import Storage
 from assets.stream import DatasetTables, load_tables
-from assets.training.checkpoints import CheckpointError, load_recommender, read_manifest, save_checkpoint
+from assets.training.checkpoints import CheckpointError, load_recommender, read_manifest
 from assets.training.encoding import Encodings, Universe
 from assets.training.past import before_cutoff
+from assets.training.saving import save_checkpoint
 from assets.training.train import train
 from models.base import Net
 from tests.assets.training.test_recommenders import small

@@ -12,8 +12,8 @@ from assets.config import ConfigError, Settings
 from assets.storage import Storage
 from assets.stream import load_tables
 from assets.training import registry
-from assets.training.checkpoints import save_checkpoint
 from assets.training.registry import ModelEntry
+from assets.training.saving import save_checkpoint
 from assets.training.studies import assets as study_assets
 from assets.training.studies import grids
 from assets.training.studies.assets import ASSETS, gamma_sweep, gates, sweep

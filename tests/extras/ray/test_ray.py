@@ -10,9 +10,9 @@ from assets.config.training import ParallelConfig
 from assets.serving.bulk.embedder import ITEMS, SCORES
 from assets.serving.bulk.engines import score_users
 from assets.stream import load_tables
-from assets.training.checkpoints import save_checkpoint
 from assets.training.distributed.job import TogetherError
 from assets.training.distributed.launch import train_as_configured
+from assets.training.saving import save_checkpoint
 from assets.training.train import Trained, train
 from tests.extras.needs import needs
 from tests.models.contract import checkerboard_rows, write_checkerboard

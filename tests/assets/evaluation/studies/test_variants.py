@@ -24,7 +24,7 @@ from assets.evaluation.studies.variants import (
 from assets.schema import UserHistory
 from assets.storage import Storage
 from assets.stream import load_tables
-from assets.training.checkpoints import save_checkpoint
+from assets.training.saving import save_checkpoint
 from assets.training.train import Spent, Trained
 from tests.assets.evaluation.toy import toy_rows
 from tests.support import interactions_frame, write_tables

@@ -15,7 +15,8 @@ from assets.schema import Columns
 from assets.serving.bulk.embedder import ITEMS, SCORES, Embedder, Source, UnknownRowError, read_vectors
 from assets.serving.bulk.engines import embed_items, score_users
 from assets.stream import EngagementStream, load_tables
-from assets.training.checkpoints import load_recommender, save_checkpoint
+from assets.training.checkpoints import load_recommender
+from assets.training.saving import save_checkpoint
 from assets.training.train import train
 from tests.models.contract import checkerboard_rows, write_checkerboard
 

@@ -27,7 +27,7 @@ from assets.serving.live.removal import reconcile
 from assets.serving.live.state import Differences, batch_state, differences
 from assets.storage import Storage, locked
 from assets.stream import DatasetTables, load_tables
-from assets.training.checkpoints import save_checkpoint
+from assets.training.saving import save_checkpoint
 from assets.training.train import train
 from tests.support import Row, interactions_frame, write_tables
 

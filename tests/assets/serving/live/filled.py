@@ -13,11 +13,11 @@ from assets.serving.store.meta import EPOCH, ITEMS, WATERMARK, put_meta
 from assets.serving.store.records import ENTRY, NEVER, USER_ENTRY, new_items, number_keys, pack, pack_runs
 from assets.storage import Storage
 from assets.stream import DatasetTables, load_tables
-from assets.training.checkpoints import save_checkpoint
 from assets.training.counting import CountAll, CountDecayed, CountRecent
 from assets.training.encoding import Encodings
 from assets.training.presets import FitPreset
 from assets.training.refresh import TrendPreset
+from assets.training.saving import save_checkpoint
 from assets.training.train import Trained
 from models.net import RetrievalConfig
 from models.registry import NETS, build_net

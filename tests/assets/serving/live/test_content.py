@@ -19,7 +19,7 @@ from assets.serving.store.numbers import numbers_for
 from assets.serving.store.records import number_keys, pack_features, unpack_features
 from assets.storage import Storage
 from assets.stream import load_tables
-from assets.training.checkpoints import save_checkpoint
+from assets.training.saving import save_checkpoint
 from assets.training.train import train
 from tests.assets.serving.live.conftest import CUTOFF, GENRES, MODEL, NOW, Live, tiny_rows, tiny_settings
 from tests.support import interactions_frame, write_tables
