@@ -28,6 +28,8 @@ FLAGS = (
 LAPTOP: ViewportSize = {"width": 1280, "height": 800}
 PHONE: ViewportSize = {"width": 390, "height": 844}
 HOW_TO_GET = "install one (Debian: `apt-get install chromium`) or set THAW_CHROMIUM to its executable"
+PATIENCE_MS = 120_000
+"""For a browser to start and for what a page is to show: a busy machine needs more than playwright's 30 s."""
 IN_PAGE = ("file", "data", "blob", "about")
 """Schemes that reach no network."""
 
@@ -66,9 +68,10 @@ def chromium_page(
     """Open a page in headless Chromium that reaches nothing but files and ``hosts`` (e.g. ``("127.0.0.1",)``)."""
     executable = chromium_path()
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=list(FLAGS))
+        browser = playwright.chromium.launch(executable_path=executable, args=list(FLAGS), timeout=PATIENCE_MS)
         try:
             context = browser.new_context(viewport=viewport, color_scheme="dark" if dark else "light")
+            context.set_default_timeout(PATIENCE_MS)
             browsing = Browsing(context.new_page())
             context.route("**/*", lambda route: _admit(route, hosts, browsing))
             browsing.page.on("pageerror", lambda error: browsing.errors.append(str(error)))

@@ -18,7 +18,7 @@ from assets.serving.live.generation import require_current
 from assets.serving.live.replay import inline
 from assets.serving.retrieval.served import served_path
 from assets.stream import load_tables
-from assets.training.checkpoints import save_checkpoint
+from assets.training.saving import save_checkpoint
 from assets.training.train import train
 from benchmarks import ats, children
 from benchmarks.ats import Replayed, environment_of, held_back, hops, replayed, wall_clock
@@ -48,8 +48,16 @@ def server(tmp_path: Path) -> str:
 def alive(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # the latter where it goes between opening and reading
         return False
+
+
+def ends(pid: int) -> bool:
+    """Whether a process is gone soon: after SIGKILL, a busy machine takes a moment to carry it out."""
+    until = time.monotonic() + 30
+    while alive(pid) and time.monotonic() < until:
+        time.sleep(0.05)
+    return not alive(pid)
 
 
 def test_a_child_answers_and_ends_with_what_it_started_whatever_it_ignores(
@@ -57,20 +65,20 @@ def test_a_child_answers_and_ends_with_what_it_started_whatever_it_ignores(
 ) -> None:
     monkeypatch.setattr(children, "GRACE_SECONDS", 0.2)
     port, log = free_port(), tmp_path / "log"
-    with child([server, str(port), "parent"], {"COLOUR": "blue"}, log, f"http://127.0.0.1:{port}/", 30) as process:
+    with child([server, str(port), "parent"], {"COLOUR": "blue"}, log, f"http://127.0.0.1:{port}/", 120) as process:
         inner, colour = log.read_text().split()[:2]
         assert colour == "blue"
         assert alive(process.pid)
         assert alive(int(inner))
     assert process.poll() == -signal.SIGKILL
-    assert not alive(int(inner))
+    assert ends(int(inner))
 
 
 def test_a_child_that_ends_is_quoted(tmp_path: Path) -> None:
     ending = ["-c", "print('what a pity'); raise SystemExit(3)"]
     with (
         pytest.raises(ChildError, match=r"ended with status 3:\nwhat a pity"),
-        child(ending, {}, tmp_path / "log", "http://127.0.0.1:9/", 30),
+        child(ending, {}, tmp_path / "log", "http://127.0.0.1:9/", 120),
     ):
         raise AssertionError("the block must not begin")
 
@@ -83,7 +91,7 @@ def test_a_child_that_does_not_answer_in_time_is_stopped(tmp_path: Path) -> None
     ):
         raise AssertionError("the block must not begin")
     said = (tmp_path / "log").read_text().split()
-    assert not said or not alive(int(said[0]))
+    assert not said or ends(int(said[0]))
 
 
 @pytest.fixture(scope="module")
@@ -102,10 +110,10 @@ def test_a_replay_measures_every_engagement_of_its_days(settings: Settings, monk
     began: list[str] = []
 
     def serve() -> None:
-        """Stands for a service that answers a query three seconds after the first delta."""
+        """Stands for a service that answers a query ten minutes after the first delta: longer than the replay."""
         assert not list(settings.storage.landing.rglob("*.parquet"))
         began.append(require_current(settings.storage).name)
-        line = {"generation": began[-1], "seq": 10_000, "first_query_at": wall_clock() + 3_000_000}
+        line = {"generation": began[-1], "seq": 10_000, "first_query_at": wall_clock() + 600_000_000}
         path = served_path(settings.storage, "made-up")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(line) + "\n")
@@ -115,7 +123,7 @@ def test_a_replay_measures_every_engagement_of_its_days(settings: Settings, monk
         assert found.days == 2
         assert found.value("searchable", "engagements") == sum(day.rows.num_rows for day in days)
         assert 0 < found.value("searchable", "p50") < found.seconds
-        assert found.value("served", "p50") == pytest.approx(3, abs=2.5)
+        assert found.value("served", "p50") == pytest.approx(600, abs=300)
     assert len(set(began)) == 2
 
 

@@ -37,6 +37,10 @@ STATE_SECONDS = 5.0
 """In which health and metrics answer under overload: 1 to 2.5 s on two cores that six others shared; with uvloop, whose
 loop takes in no new connection meanwhile, not before the load ends."""
 
+LONGER = 5
+"""Times as long as its queue takes it at saturation may a machine that is too slow for a second take to recover: 0.7 s
+on a core that six others shared, whose queue took 0.3 s."""
+
 LEAST_PER_SECOND = 5
 LEAST_SHARE = 0.1
 """Of the answers a second at saturation that are left under overload; with turns handed out by the loop it was less."""
@@ -138,7 +142,7 @@ def test_overload_is_refused_at_once_health_is_told_and_all_is_well_within_a_sec
     assert (result.other, result.errors) == (0, 0)
     assert result.per_second > LEAST_SHARE * usual.per_second
     assert result.p50_ms < 2000 * CONFIG.max_wait_seconds
-    assert recovered < 1.0
+    assert recovered < max(1.0, LONGER * (CONFIG.max_running + CONFIG.max_waiting) / usual.per_second)
     wait_until(lambda: httpx.get(f"{address}/healthz").json()["seq"] == 3 * world.groups)
 
 

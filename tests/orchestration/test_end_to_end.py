@@ -26,6 +26,7 @@ from assets.serving.live.generation import require_current
 from assets.serving.live.maintain import load_index
 from assets.stream import load_tables
 from assets.training.registry import DEFAULT_ROSTER
+from orchestration import unchanged
 from orchestration.definitions import CHECKS, STAGES, build_definitions
 from orchestration.home import open_instance
 from orchestration.jobs import REFRESH_ALL
@@ -40,6 +41,15 @@ READ: set[tuple[str, str]] = set()
 """Stations' first assets and the settings, dotted, that the run's steps and checks read."""
 
 SECTIONS = {EvaluationConfig: "evaluation", TrainingConfig: "training"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_day() -> Iterator[None]:
+    """All of it happens on the day on which it began: after midnight, what looks at the clock would run again."""
+    began, day_of = datetime.now(UTC), unchanged.day_of
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(unchanged, "day_of", lambda station, now: day_of(station, began))
+        yield
 
 
 @pytest.fixture(scope="module")

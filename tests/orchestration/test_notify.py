@@ -70,7 +70,7 @@ def receiver() -> Iterator[Receiver]:
 
 
 def webhook(receiver: Receiver, pauses: list[float] | None = None) -> Webhook:
-    return Webhook(receiver.address, 5.0, json_body, (pauses if pauses is not None else []).append)
+    return Webhook(receiver.address, 60.0, json_body, (pauses if pauses is not None else []).append)
 
 
 def test_a_webhook_posts_every_field(receiver: Receiver) -> None:
@@ -87,7 +87,7 @@ def test_a_webhook_posts_every_field(receiver: Receiver) -> None:
 
 
 def test_slack_is_posted_one_text(receiver: Receiver) -> None:
-    Webhook(receiver.address, 5.0, slack_body).tell(MESSAGE)
+    Webhook(receiver.address, 60.0, slack_body).tell(MESSAGE)
     assert receiver.bodies == [{"text": "*it decayed* (ml-100k)\nby a third"}]
 
 

@@ -25,7 +25,7 @@ from tests.browser import Browsing, chromium_page, chromium_path
 pytestmark = pytest.mark.browser
 
 HOST = "127.0.0.1"
-START_SECONDS = 90
+START_SECONDS = 200
 PAGE_MS = 60_000
 
 
@@ -89,7 +89,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield f"http://{HOST}:{port}"
     finally:
         server.send_signal(signal.SIGINT)
-        assert server.wait(15) == 0
+        assert server.wait(60) == 0
         assert not orphans(home), "processes of the UI are left"
 
 

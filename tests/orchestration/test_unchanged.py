@@ -94,6 +94,7 @@ def test_a_new_code_version_runs_it_and_what_follows(settings: Settings, monkeyp
 def test_a_file_that_is_gone_or_altered_is_noticed(settings: Settings, name: str, reason: str) -> None:
     path = settings.storage.base / name
     held = path.stat()
+    time.sleep(CLOCK)
     path.write_text(name.upper())  # as long, and said to be as old
     os.utime(path, ns=(held.st_atime_ns, held.st_mtime_ns))
     assert again(settings).reasons == {"first": f"{reason} changed: {name}", "second": "first runs"}

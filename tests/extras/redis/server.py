@@ -31,7 +31,7 @@ class RedisServer:
         command = ["redis-server", "--unixsocket", str(self.socket), "--dir", str(self.folder), *SETTINGS, *self._more]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         client = redis.Redis.from_url(self.url)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             try:
                 client.ping()

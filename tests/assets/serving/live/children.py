@@ -128,6 +128,6 @@ def _status(pid: int | None) -> str | None:
     """The letter that the system gives to what a process does; ``None`` where it is gone."""
     try:
         content = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # the latter where it goes between opening and reading
         return None
     return content.rpartition(")")[2].split()[0]

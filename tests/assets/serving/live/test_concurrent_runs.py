@@ -41,7 +41,7 @@ PAIRS = {
 PATIENCE = 1.5
 """Seconds for the second process to come to a lock that the first one holds."""
 
-LONGEST = 30
+LONGEST = 120
 """Seconds for the second process to come to its end where it has nothing to wait for."""
 
 

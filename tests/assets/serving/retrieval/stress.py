@@ -20,6 +20,9 @@ Work = Callable[[np.random.Generator], None]
 
 MOST_PROBLEMS = 20
 
+PATIENCE = 120
+"""Seconds more that a round may last where a slow machine has not done enough in its time."""
+
 
 @dataclass
 class Outcome:
@@ -46,6 +49,11 @@ class Outcome:
         """99th percentile of a query's milliseconds."""
         return float(np.percentile(self.milliseconds, 99))
 
+    @property
+    def oldest(self) -> int:
+        """The version of the group that is the furthest behind."""
+        return min([*self.versions.values()], default=0)
+
 
 @dataclass
 class Stress:
@@ -57,6 +65,7 @@ class Stress:
         refresh: follows the store, called without pause by a thread of its own; ``None`` where that happens by itself.
         readers: threads that ask.
         pause: seconds between two deltas.
+        may_go_back: whether a reader may see an older version after a newer one, as where two worlds take turns.
     """
 
     world: World
@@ -66,12 +75,13 @@ class Stress:
     readers: int = 3
     pause: float = 0.0
     deltas_per_compaction: int = 25
+    may_go_back: bool = False
 
     def __post_init__(self) -> None:
         self.outcome, self._stop, self._lock = Outcome(), threading.Event(), threading.Lock()
 
-    def run(self, seconds: float) -> Outcome:
-        """Ask, write and follow until ``seconds`` are over."""
+    def run(self, seconds: float, enough: Callable[[Outcome], bool] = lambda _: True) -> Outcome:
+        """Ask, write and follow until ``seconds`` are over and ``enough`` has happened, or something went wrong."""
         works: list[Work] = [self._write, *(self._reader() for _ in range(self.readers))]
         if (refresh := self.refresh) is not None:
             works.append(lambda _: refresh() and None)
@@ -79,6 +89,9 @@ class Stress:
         for thread in threads:
             thread.start()
         time.sleep(seconds)
+        end = time.monotonic() + PATIENCE
+        while not (enough(self.outcome) or len(self.outcome.problems) >= MOST_PROBLEMS) and time.monotonic() < end:
+            time.sleep(0.05)
         self._stop.set()
         for thread in threads:
             thread.join()
@@ -111,7 +124,7 @@ class Stress:
             taken = (time.perf_counter() - started) * 1000
             problems = self.world.problems(group, items, scores, self.hidden(group))
             version = round(scores[0]) if len(scores) else 0
-            if version < latest.get(group, 0):
+            if version < latest.get(group, 0) and not self.may_go_back:
                 problems.append(f"group {group} went back from version {latest[group]} to {version}")
             latest[group] = version
             with self._lock:

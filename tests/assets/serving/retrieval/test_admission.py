@@ -4,11 +4,13 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import httpx
 import pytest
 
 from assets.config import ServiceConfig
+from assets.serving.retrieval import admission as admission_module
 from assets.serving.retrieval.admission import Admission, OverloadedError
 from assets.serving.retrieval.served import ServedLog, served_path
 from assets.serving.retrieval.service import create_app
@@ -43,7 +45,7 @@ def test_queries_wait_in_order_and_no_more_than_may(admission: Admission) -> Non
                 at_once += 1
                 most = max(most, at_once)
                 begun.append(number)
-            held.wait(10)
+            held.wait(60)
             with lock:
                 at_once -= 1
             return number
@@ -66,13 +68,20 @@ def test_queries_wait_in_order_and_no_more_than_may(admission: Admission) -> Non
     assert admission.refused == 1
 
 
-def test_who_waits_too_long_is_refused_and_its_work_is_not_done() -> None:
+def test_who_waits_too_long_is_refused_and_its_work_is_not_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]  # the machine's would refuse the others too where it stands still for a moment
+    monkeypatch.setattr(admission_module, "time", SimpleNamespace(monotonic=lambda: clock[0]))
     admission = Admission(ServiceConfig(max_running=1, max_waiting=3, max_wait_seconds=0.2))
-    held, done = threading.Event(), []
+    begun, held, done = threading.Event(), threading.Event(), []
+
+    def work() -> bool:
+        begun.set()
+        return held.wait(60)
 
     async def all_of() -> None:
-        first, late = await started(admission, [lambda: held.wait(10), lambda: done.append("late")])
-        await asyncio.sleep(0.3)
+        first, late = await started(admission, [work, lambda: done.append("late")])
+        assert await asyncio.to_thread(begun.wait, 60)
+        clock[0] += 0.3
         held.set()
         assert await first
         with pytest.raises(OverloadedError, match=r"no turn within 0\.2 s"):
@@ -108,7 +117,7 @@ def test_a_full_service_refuses_queries_and_nothing_else_and_recovers(world: Wor
         wait_until(lambda: http.get("/healthz").status_code == 200)
         retriever = app.state.follower.retriever
         recommend = retriever.recommend
-        retriever.recommend = lambda *asked: held.wait(20) and recommend(*asked)
+        retriever.recommend = lambda *asked: held.wait(60) and recommend(*asked)
         asked = [pool.submit(http.get, "/v1/recommend?user=u1") for _ in range(room)]
         wait_until(lambda: "thaw_queries_waiting 3.0" in http.get("/metrics").text)
         for answer in (

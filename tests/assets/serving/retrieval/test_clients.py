@@ -15,8 +15,10 @@ from assets.storage import Storage
 from tests.assets.serving.retrieval.test_service import CONFIG, app_of, wait_until
 from tests.assets.serving.retrieval.world import World
 
-SECONDS = 0.4
+SECONDS = 1.0
+"""For a request to arrive: longer than a busy machine leaves a thread that is sending one waiting."""
 LIMITS = CONFIG.model_copy(update={"client_seconds": SECONDS, "max_connections": 6, "max_header_bytes": 4096})
+PATIENT = LIMITS.model_copy(update={"client_seconds": 60.0})
 ASK = b"GET /v1/recommend?user=u1&k=2 HTTP/1.1\r\nhost: x\r\n"
 POST = b"POST /v1/recommend HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
 
@@ -45,7 +47,7 @@ class Server:
         with socket.socket() as one:
             if receive_buffer is not None:
                 one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-            one.settimeout(10)
+            one.settimeout(60)
             one.connect(self.place)
             yield one
 
@@ -94,7 +96,7 @@ def test_what_does_not_arrive_in_time_is_given_up(server: Server, sent: bytes) -
         one.sendall(sent)
         assert server.answers()
         assert said(one).startswith(b"HTTP/1.1 408 ") or sent.startswith(POST)
-    assert SECONDS - 0.1 < time.monotonic() - started < SECONDS + 5
+    assert SECONDS - 0.1 < time.monotonic() - started < SECONDS + 20
 
 
 def test_a_request_in_drops_has_no_more_time_than_another(server: Server) -> None:
@@ -103,7 +105,7 @@ def test_a_request_in_drops_has_no_more_time_than_another(server: Server) -> Non
         one.sendall(b"GET")
         wait_until(lambda: server.connections == 1)
         while server.connections:
-            assert time.monotonic() < started + SECONDS + 5
+            assert time.monotonic() < started + SECONDS + 20
             with suppress(ConnectionError):
                 one.sendall(b"x")
             time.sleep(0.05)
@@ -178,7 +180,7 @@ def test_who_takes_no_answer_in_is_dropped(server: Server) -> None:
                 pass
             except ConnectionError:
                 break
-            assert time.monotonic() < started + 20, f"still there after {sent} requests"
+            assert time.monotonic() < started + 60, f"still there after {sent} requests"
         assert sent > 10
 
 
@@ -194,9 +196,8 @@ def test_half_a_connection_is_no_connection(server: Server) -> None:
 def test_a_new_connection_takes_the_place_of_the_one_idle_the_longest(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    patient = LIMITS.model_copy(update={"client_seconds": 30.0})
-    monkeypatch.setattr(server.protocol, "limits", patient)
-    first, *others = [socket.create_connection(server.place, 10) for _ in range(LIMITS.max_connections)]
+    monkeypatch.setattr(server.protocol, "limits", PATIENT)
+    first, *others = [socket.create_connection(server.place, 60) for _ in range(LIMITS.max_connections)]
     wait_until(lambda: server.connections == LIMITS.max_connections)
     assert server.answers()
     assert said(first) == b""
@@ -208,10 +209,11 @@ def test_a_new_connection_takes_the_place_of_the_one_idle_the_longest(
 
 
 def test_where_no_connection_is_idle_a_new_one_hears_503(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server.protocol, "limits", PATIENT)  # all have to be there before the first is given up
     held, retriever = threading.Event(), server.app.state.follower.retriever
     recommend = retriever.recommend
-    monkeypatch.setattr(retriever, "recommend", lambda *asked: held.wait(20) and recommend(*asked))
-    busy = [socket.create_connection(server.place, 10) for _ in range(LIMITS.max_connections)]
+    monkeypatch.setattr(retriever, "recommend", lambda *asked: held.wait(60) and recommend(*asked))
+    busy = [socket.create_connection(server.place, 60) for _ in range(LIMITS.max_connections)]
     try:
         for one in busy:
             one.sendall(ASK + b"\r\n")

@@ -220,12 +220,15 @@ def test_queries_updates_compactions_and_generation_switches_at_once(world: Worl
 
         turning = threading.Thread(target=turn)
         turning.start()
-        outcome = Stress(world, ask, lambda group: world.user(group)[1], retriever.refresh, pause=0.002).run(2.5)
+        # Going back is no problem here: twenty of them would end the round, on a slow machine too soon.
+        stress = Stress(
+            world, ask, lambda group: world.user(group)[1], retriever.refresh, pause=0.002, may_go_back=True
+        )
+        outcome = stress.run(2.5, lambda so_far: so_far.queries > 50)
         stop.set()
         turning.join()
     second.store.close()
-    wrong = [problem for problem in outcome.problems if "went back" not in problem]
-    assert wrong == []
+    assert outcome.problems == []
     assert outcome.queries > 50
 
 
@@ -236,7 +239,8 @@ def test_queries_updates_and_compactions_at_once(world: World) -> None:
             results = retriever.recommend([world.user(group)[0]], k=world.half, why=True)[0].results
             return [result.item_id for result in results], [result.score for result in results]
 
-        outcome = Stress(world, ask, lambda group: world.user(group)[1], retriever.refresh, pause=0.002).run(2)
+        stress = Stress(world, ask, lambda group: world.user(group)[1], retriever.refresh, pause=0.002)
+        outcome = stress.run(2, lambda so_far: so_far.queries > 50 and so_far.deltas > 25)
         assert outcome.problems == []
         assert outcome.queries > 50
         assert outcome.deltas > 25

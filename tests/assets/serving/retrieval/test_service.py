@@ -23,7 +23,8 @@ from tests.assets.serving.retrieval.stress import Stress
 from tests.assets.serving.retrieval.world import WATERMARK_AT, World
 from tests.browser import chromium_page
 
-CONFIG = ServiceConfig(max_k=20, max_users=3, max_body_bytes=2000, poll_milliseconds=5)
+CONFIG = ServiceConfig(max_k=20, max_users=3, max_body_bytes=2000, poll_milliseconds=5, max_wait_seconds=60)
+"""How long a query may wait is :mod:`test_admission`'s business: a slow machine refuses none here."""
 
 
 def log_of(world: World) -> ServedLog:
@@ -34,7 +35,7 @@ def lines_of(world: World) -> list[dict]:
     return [json.loads(line) for line in served_path(world.storage, "test").read_text().splitlines()]
 
 
-def wait_until(condition, seconds: float = 10.0) -> None:
+def wait_until(condition, seconds: float = 60.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited too long"
@@ -333,10 +334,10 @@ def test_over_http_queries_updates_and_compactions_at_once(world: World) -> None
             return [result["item_id"] for result in results], [result["score"] for result in results]
 
         stress = Stress(world, ask, lambda group: world.user(group)[1], refresh=None, pause=0.01)
-        outcome = stress.run(seconds=3)
+        outcome = stress.run(3, lambda so_far: so_far.queries > 50 and so_far.oldest > 1)
         assert outcome.problems == []
         assert outcome.queries > 50
-        assert min(outcome.versions.values()) > 1
+        assert outcome.oldest > 1
         wait_until(lambda: http.get("/healthz").json()["seq"] == outcome.deltas)
     written = {line["seq"] for line in lines_of(world)}
     assert max(written) == outcome.deltas

@@ -28,12 +28,12 @@ def test_readers_do_not_wait_for_a_change_and_do_not_see_it_before_it_is_whole()
     def change(value: list[int]) -> None:
         value.append(1)
         half_way.set()
-        go_on.wait(5)
+        go_on.wait(60)
         value.append(2)
 
     writing = threading.Thread(target=twin.write, args=(change,))
     writing.start()
-    assert half_way.wait(5)
+    assert half_way.wait(60)
     with twin.reading() as value:
         assert value == []
     go_on.set()
@@ -44,15 +44,17 @@ def test_readers_do_not_wait_for_a_change_and_do_not_see_it_before_it_is_whole()
 
 def test_a_copy_is_not_changed_while_somebody_reads_it() -> None:
     twin: Twin[list[int]] = Twin([], [])
+    published = threading.Event()
     with twin.reading() as value:
-        writing = threading.Thread(target=twin.write, args=(lambda value: value.append(1),))
+        writing = threading.Thread(target=twin.write, args=(lambda value: value.append(1), published.set))
         writing.start()
+        assert published.wait(60)
         writing.join(0.1)
         assert writing.is_alive()  # it waits for this reader before it touches the second copy
         assert value == []
         with twin.reading() as other:
             assert other == [1]
-    writing.join(5)
+    writing.join(60)
     assert not writing.is_alive()
     assert value == [1]
 

@@ -144,7 +144,7 @@ def torn_states(store: KeyValueStore, kind: Kind, place: Any) -> list[int]:
         reader.start()
     for number in range(1, ROUNDS + 1):
         write(number)
-    results = [found.get(timeout=60) for _ in readers]
+    results = [found.get(timeout=200) for _ in readers]
     for reader in readers:
         reader.join()
     return results
